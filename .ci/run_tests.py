@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Runs every test layer, ROS files in a process and a ROS domain each, and sums up in one line.
+
+Runs inside a development environment; `make test` starts it there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from test_reports import Report, crashed, read_junit
+
+ROOT = Path(__file__).resolve().parents[1]
+ALLOWED_SKIPS = Path(__file__).with_name('allowed_skips.txt')
+TEST_TIMEOUT_S = 300  # of one test
+PROCESS_TIMEOUT_S = 1800  # of one process
+SOAK_TIMEOUT_S = 7200
+# `python -m pytest` would put the sources before the installed package, which has the messages.
+PYTEST = (
+    'import sys; sys.path = [path for path in sys.path if path]; '
+    'import pytest; sys.exit(pytest.main())'
+)
+NOTHING_SELECTED = 5  # pytest's exit code where the markers leave no test
+
+WITHOUT_ROS = ('unit', 'engines')
+WITH_ROS = (*WITHOUT_ROS, 'ros', 'e2e', 'gpu')
+FILE_BY_FILE = ('ros',)  # rclpy's state is global, so files must not share a process
+
+
+def main() -> int:
+    """Run the layers; return 1 where a test failed or a skip is not allowed."""
+    options, for_pytest = _parser().parse_known_args()
+    layers = WITHOUT_ROS if options.without_ros else WITH_ROS
+    total = Report()
+    for number, paths in enumerate(_processes(layers)):
+        total += _run(paths, number, soak=options.soak, arguments=for_pytest)
+    strays = total.stray_skips(ALLOWED_SKIPS) if options.strict_skips else []
+    for line in total.summary():
+        print(line)
+    for reason in strays:
+        print(f'SKIP NOT ALLOWED: {reason} ({ALLOWED_SKIPS.relative_to(ROOT)} has no line for it)')
+    print(total.closing_line(), flush=True)
+    return 1 if total.failed or strays else 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description=__doc__.splitlines()[0],
+        epilog='Every other argument goes to pytest.',
+        allow_abbrev=False,
+    )
+    parser.add_argument('--without-ros', action='store_true', help='only the layers without ROS')
+    parser.add_argument('--soak', action='store_true', help='only the long tests')
+    parser.add_argument(
+        '--strict-skips', action='store_true', help='fail on a skip that the list does not allow'
+    )
+    return parser
+
+
+def _processes(layers: Sequence[str]) -> list[list[Path]]:
+    """Return the paths that each pytest process gets."""
+    processes: list[list[Path]] = []
+    for layer in layers:
+        files = sorted((ROOT / 'test' / layer).rglob('test_*.py'))
+        if layer in FILE_BY_FILE:
+            processes += [[file] for file in files]
+        elif files:
+            processes.append([ROOT / 'test' / layer])
+    return processes
+
+
+def _run(paths: Sequence[Path], number: int, *, soak: bool, arguments: Sequence[str]) -> Report:
+    name = str(paths[0].relative_to(ROOT / 'test').with_suffix(''))
+    reports = ROOT / 'build' / os.environ.get('MAST3R_ROS_ENVIRONMENT', 'other') / 'reports'
+    junit = reports / (name.replace('/', '.') + '.xml')
+    junit.unlink(missing_ok=True)
+    print(f'== {name}', flush=True)
+    started = time.monotonic()
+    limit_s = SOAK_TIMEOUT_S if soak else PROCESS_TIMEOUT_S
+    command = [
+        *(sys.executable, '-c', PYTEST, '-q', '--no-header', f'--junitxml={junit}'),
+        *('-m', 'soak' if soak else 'not soak'),
+        f'--timeout={limit_s if soak else TEST_TIMEOUT_S}',
+        *(*arguments, *paths),
+    ]
+    try:
+        code = subprocess.run(
+            [str(part) for part in command],
+            cwd=ROOT,
+            env=_variables(number, reports),
+            stdin=subprocess.DEVNULL,
+            timeout=limit_s,
+            check=False,
+        ).returncode
+    except subprocess.TimeoutExpired:
+        return crashed(name, f'did not end within {limit_s} s')
+    print(f'   {time.monotonic() - started:.1f} s', flush=True)
+    report = read_junit(name, junit)
+    if code not in (0, NOTHING_SELECTED) and not report.failed:
+        report += crashed(name, f'ended with exit code {code}')
+    return report
+
+
+def _variables(number: int, reports: Path) -> dict[str, str]:
+    """Keep each process's ROS traffic on this machine and in a domain of its own."""
+    domain = 1 + (os.getpid() + number) % 100  # of 0 to 101, which are free on every platform
+    humble = os.environ.get('ROS_DISTRO') == 'humble'  # which has another name for it
+    return {
+        **os.environ,
+        **({'ROS_LOCALHOST_ONLY': '1'} if humble else {}),
+        'ROS_AUTOMATIC_DISCOVERY_RANGE': 'LOCALHOST',
+        'ROS_DOMAIN_ID': str(domain),
+        'ROS_LOG_DIR': str(reports / 'ros_log'),
+    }
+
+
+if __name__ == '__main__':
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        print('Interrupted.', file=sys.stderr)
+        sys.exit(130)

@@ -1,0 +1,43 @@
+# Every command of this repository. `make` lists them.
+#
+#   DISTRO=jazzy|kilted   the ROS 2 to work with (nothing: the sourced one, else jazzy)
+#   PYTHON=python3.12     the Python to make environments with
+#   ARGS='-k pairing'     more arguments, for test, soak, demo and bench
+
+PYTHON ?= python3
+DISTRO ?=
+ARGS ?=
+SECONDS ?= 0
+environment := $(PYTHON) .ci/environment.py
+with_ros := $(environment) --distro "$(DISTRO)"
+
+.DEFAULT_GOAL := help
+.PHONY: help setup test test-oldest demo soak bench lint clean
+
+help: ## list these commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
+
+setup: ## make .venv with ROS 2 and this package in it; quick where nothing changed
+	@$(with_ros)
+
+test: ## set up, then run every test but the soaks
+	@$(with_ros) -- python .ci/run_tests.py $(ARGS)
+
+test-oldest: ## the tests without ROS, with the oldest supported libraries
+	@$(environment) --oldest -- python .ci/run_tests.py --without-ros $(ARGS)
+
+demo: ## fly a simulated drone past the node (SECONDS=10 for a bounded run)
+	@$(with_ros) -- python -m mast3r_ros.ros.demo --seconds $(SECONDS) $(ARGS)
+
+soak: ## the long tests: minutes of traffic, for leaks and drift
+	@$(with_ros) -- python .ci/run_tests.py --soak $(ARGS)
+
+bench: ## measure side by side: a table and build/bench.json
+	@$(with_ros) --torch -- python test/bench/run.py $(ARGS)
+
+lint: ## style, types and manifests
+	@$(with_ros) -- python .ci/lint.py
+
+clean: ## remove all that these commands made
+	rm -rf build .venv .venv-kilted .venv-oldest *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,258 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every setting with its default, range and meaning: the one place where they stand."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from mast3r_ros.choices import (
+    BackendType,
+    Fallback,
+    FitRule,
+    ImageTransport,
+    MaskPolicy,
+    ModelVariant,
+    PairingMode,
+    PointsRule,
+    Precision,
+    QueueRule,
+    Rectified,
+    ResizeFilter,
+    ScaleRule,
+)
+from mast3r_ros.settings import Settings, setting
+
+
+class ModelConfig(Settings):
+    """Which network, at which size."""
+
+    variant: ModelVariant = setting(ModelVariant.DUNE_VIT_SMALL, 'The network.')
+    resolution: int | None = setting(
+        None,
+        'Long side of the network input; its shape follows from the image. '
+        '0: the size the variant is meant for (geometric engine: the image as it is).',
+        low=112,
+        high=2048,
+        unit='px',
+    )
+    shape: tuple[int, int] | None = setting(
+        None, 'Exact height and width of the network input, instead of resolution.', unit='px'
+    )
+    precision: Precision = setting(
+        Precision.AUTO, 'Number format of the trunk; auto takes the best that is proven here.'
+    )
+    path: Path | None = setting(
+        None, 'The exported model folder; empty: the one of this variant under cache_dir.'
+    )
+    resize: ResizeFilter = setting(
+        ResizeFilter.OFFICIAL, 'official resamples as the published code does; fast is cheaper.'
+    )
+    fit: FitRule = setting(
+        FitRule.REFUSE, 'An image of a shape the folder lacks: refuse it, or crop its centre.'
+    )
+
+
+class RuntimeConfig(Settings):
+    """What the network runs on."""
+
+    backend: BackendType = setting(
+        BackendType.AUTO, 'The engine; auto takes the fastest that can run, never the geometric.'
+    )
+    fallback: Fallback = setting(
+        Fallback.NONE, 'Engine to use, and say so, when the chosen engine or model is missing.'
+    )
+    device: int = setting(0, 'Index of the accelerator.', low=0, high=63)
+    num_threads: int = setting(
+        0, 'Processor threads of the engine; 0 takes every core it may use.', low=0, high=256
+    )
+    call_timeout_s: float = setting(
+        30.0, 'An engine call longer than this is cancelled.', low=0.1, high=3600.0, unit='s'
+    )
+
+
+class MatchingConfig(Settings):
+    """How pixel matches are made from the engine's answer."""
+
+    top_k: int = setting(
+        0,
+        'Most matches to keep, spread over the image by confidence; 0 keeps all.',
+        low=0,
+        high=1_000_000,
+        dynamic=True,
+    )
+    reciprocal: bool = setting(True, 'Keep only matches that agree both ways.', dynamic=True)
+    confidence_threshold: float = setting(
+        0.0, 'Matches below this confidence are dropped.', low=0.0, high=1e6, dynamic=True
+    )
+    subsample: int = setting(
+        8,
+        'Distance of the pixels in view 1 that a match is sought for.',
+        low=1,
+        high=256,
+        unit='grid px',
+        dynamic=True,
+    )
+    border_px: int = setting(
+        3, 'Matches closer to a border are dropped.', low=0, high=256, unit='grid px', dynamic=True
+    )
+    pixel_tol: int = setting(
+        0,
+        'How far the way back may end from where it began; 0 asks for a converged cycle.',
+        low=0,
+        high=256,
+        unit='grid px',
+        dynamic=True,
+    )
+
+
+class PairingConfig(Settings):
+    """How single images become pairs."""
+
+    mode: PairingMode = setting(
+        PairingMode.STEREO, 'A synchronised stereo pair, or frames of one camera.'
+    )
+    tolerance_s: float = setting(
+        0.01,
+        'Largest difference between the stamps of a stereo pair; 0 asks for equal stamps.',
+        low=0.0,
+        high=1.0,
+        unit='s',
+    )
+    stride: int = setting(
+        1, 'Sequence: how many frames lie from an earlier view to the newer.', low=1, high=100
+    )
+
+
+class CloudConfig(Settings):
+    """How the engine's points become the cloud that is handed out."""
+
+    points: PointsRule = setting(
+        PointsRule.RAYS, 'rays puts each point on its pixel; network leaves it where it was put.'
+    )
+    scale: ScaleRule = setting(
+        ScaleRule.AUTO,
+        'What gives the metres; auto: the stereo baseline, else the model if it is metric.',
+    )
+    confidence_threshold: float = setting(
+        1.0,
+        'Points below this confidence are left out (1 is none).',
+        low=1.0,
+        high=1e6,
+        dynamic=True,
+    )
+    publish_unscaled: bool = setting(
+        False, 'Hand out a depth image even where no unit of length is known.', dynamic=True
+    )
+    max_range_m: float = setting(
+        0.0,
+        'Points farther than this are left out; 0 keeps all.',
+        low=0.0,
+        high=1e6,
+        unit='m',
+        dynamic=True,
+    )
+
+
+class InputConfig(Settings):
+    """Where the node's images come from and which of them are answered."""
+
+    image_transport: ImageTransport = setting(
+        ImageTransport.RAW, 'Plain images, or compressed ones under <topic>/compressed.'
+    )
+    rectified: Rectified = setting(
+        Rectified.AUTO,
+        'true: P holds and there is no distortion; false: K, D and R hold; '
+        "auto: true where the image topic's name contains rect.",
+    )
+    queue: QueueRule = setting(
+        QueueRule.LATEST,
+        'latest answers the newest pair; all answers every one, for offline work.',
+    )
+    queue_limit: int = setting(
+        64, 'Pairs that may wait under queue: all; one more is an error.', low=2, high=10_000
+    )
+    mask_policy: MaskPolicy = setting(
+        MaskPolicy.EXACT,
+        'exact: the mask of the same stamp, if it is there in time; latest: the last that came; '
+        'required: an image waits for the mask of its stamp.',
+    )
+    mask_file_1: Path | None = setting(None, 'A fixed mask of view 1: black takes no part.')
+    mask_file_2: Path | None = setting(None, 'A fixed mask of view 2: black takes no part.')
+
+
+class OutputConfig(Settings):
+    """What the node publishes and how often."""
+
+    downsample: int = setting(
+        1, 'Every n-th row and column of the cloud is published.', low=1, high=64, dynamic=True
+    )
+    cloud_rate_max_hz: float = setting(
+        0.0,
+        'Clouds are published at most so often; 0 has no limit.',
+        low=0.0,
+        high=1000.0,
+        unit='Hz',
+        dynamic=True,
+    )
+    always_on: bool = setting(False, 'Work even when nobody listens to any output.', dynamic=True)
+
+
+def default_cache_dir() -> Path:
+    """Return the folder for models and engines: ``$XDG_CACHE_HOME`` or ``~/.cache``."""
+    base = os.environ.get('XDG_CACHE_HOME')
+    return (Path(base) if base else Path.home() / '.cache') / 'mast3r_ros'
+
+
+class MASt3RRuntimeConfig(Settings):
+    """What :func:`mast3r_ros.get_runtime` needs: network, engine, matching, cache folder."""
+
+    model: ModelConfig = setting(ModelConfig(), 'The network.')
+    runtime: RuntimeConfig = setting(RuntimeConfig(), 'What it runs on.')
+    matching: MatchingConfig = setting(MatchingConfig(), 'How matches are made.')
+    cache_dir: Path | None = setting(
+        None, 'Folder of models and built engines; empty: $XDG_CACHE_HOME or ~/.cache.'
+    )
+
+    @property
+    def cache_folder(self) -> Path:
+        """The folder that ``cache_dir`` amounts to on this machine."""
+        return (self.cache_dir or default_cache_dir()).expanduser()
+
+
+class PipelineConfig(MASt3RRuntimeConfig):
+    """What the whole way from single images to published results needs."""
+
+    pairing: PairingConfig = setting(PairingConfig(), 'How images become pairs.')
+    cloud: CloudConfig = setting(CloudConfig(), 'How points become the cloud.')
+
+
+class NodeConfig(PipelineConfig):
+    """What the node needs."""
+
+    input: InputConfig = setting(InputConfig(), 'Where images come from.')
+    output: OutputConfig = setting(OutputConfig(), 'What is published.')
+    autostart: bool = setting(
+        True, 'Configure and activate at once; otherwise wait for a lifecycle manager.'
+    )
+
+
+PRESET_DRONE_FAST = MASt3RRuntimeConfig(
+    model=ModelConfig(variant=ModelVariant.DUNE_VIT_SMALL, resolution=336),
+    matching=MatchingConfig(top_k=512),
+)
+"""A small network at a small size: the shortest time a pair on a robot."""
+
+PRESET_DRONE_QUALITY = MASt3RRuntimeConfig(
+    model=ModelConfig(variant=ModelVariant.DUNE_VIT_BASE, resolution=448),
+    matching=MatchingConfig(top_k=2048),
+)
+"""A middle-sized network: better depth for robots with a stronger board."""
+
+PRESET_DESKTOP_PRECISION = MASt3RRuntimeConfig(
+    model=ModelConfig(
+        variant=ModelVariant.MAST3R_VIT_LARGE, resolution=512, precision=Precision.FP32
+    ),
+    matching=MatchingConfig(subsample=4),
+)
+"""The largest network in float32 with dense matches: for a workstation."""

@@ -1,0 +1,179 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One pair through one engine: prepare, encode, decode, scale, match, back to input pixels."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import numpy as np
+
+from mast3r_ros.config import PairingMode, PipelineConfig, PointsRule
+from mast3r_ros.core.engine import EngineInterface, Features
+from mast3r_ros.core.feature_cache import FeatureCache
+from mast3r_ros.core.focal import with_camera
+from mast3r_ros.core.geometry import cloud_from_warp, put_on_rays
+from mast3r_ros.core.pairing import ViewPair
+from mast3r_ros.core.products import (
+    Cloud,
+    Matches,
+    PairResult,
+    Product,
+    cloud_outputs,
+)
+from mast3r_ros.core.result_checks import check_result
+from mast3r_ros.core.results import (
+    FloatArray,
+    InferenceResult,
+    MatchResult,
+    Output,
+    ScaleSource,
+    match_outputs,
+)
+from mast3r_ros.core.scale import Scale, ScaleKeeper
+from mast3r_ros.core.views import Grid, View
+
+_CLOUDS = Product.CLOUD_1 | Product.CLOUD_2
+
+
+class PairProcessor:
+    """Answers pairs with whatever engine it is handed; to be used by one thread."""
+
+    def __init__(self, config: PipelineConfig) -> None:
+        self.config = config
+        self.scale_keeper = ScaleKeeper(config.cloud.scale)
+        is_sequence = config.pairing.mode is PairingMode.SEQUENCE
+        self._features = FeatureCache(config.pairing.stride if is_sequence else 0)
+
+    def process(self, engine: EngineInterface, pair: ViewPair, wanted: Product) -> PairResult:
+        """Answer one pair, computing only what is wanted."""
+        timing_ms: dict[str, float] = {}
+        outputs = self._outputs(engine, wanted, pair)
+        views = (pair.view_1, pair.view_2)
+        features = self._encode(engine, views, timing_ms)
+        try:
+            with _timed(timing_ms, 'decode'):
+                result = engine.decode([(features[0], features[1], pair.T_2_1)], outputs)[0]
+        finally:
+            self._features.keep(engine, views, features)
+        check_result(result, outputs)
+        with _timed(timing_ms, 'match'):
+            found = self._match(engine, result, wanted, pair)
+        with _timed(timing_ms, 'postprocess'):
+            scale = self._scale(result, pair, found, wanted)
+            cloud_1 = self._cloud_1(result, pair, scale) if wanted & Product.CLOUD_1 else None
+            cloud_2 = self._cloud_2(result, scale) if wanted & Product.CLOUD_2 else None
+            cloud_1, notes = with_camera(cloud_1)
+        return PairResult(
+            pair=pair,
+            cloud_1=cloud_1,
+            cloud_2=cloud_2,
+            matches=_in_input_pixels(found, result, cloud_1) if wanted & Product.MATCHES else None,
+            scale=scale,
+            T_2_1=result.T_2_1 if pair.T_2_1 is None else pair.T_2_1,
+            engine=engine.describe(),
+            notes=(*result.notes, *notes),
+            timing_ms={**timing_ms, **result.timing_ms},
+        )
+
+    def reset(self) -> None:
+        """Forget earlier frames and the last scale."""
+        self._features.clear()
+        self.scale_keeper.reset()
+
+    def _encode(
+        self, engine: EngineInterface, views: Sequence[View], timing_ms: dict[str, float]
+    ) -> list[Features]:
+        known = [self._features.get(engine, view) for view in views]
+        missing = [view for view, item in zip(views, known, strict=True) if item is None]
+        with _timed(timing_ms, 'preprocess'):
+            grids = [engine.prepare(view) for view in missing]
+        with _timed(timing_ms, 'encode'):
+            fresh = iter(engine.encode(grids) if grids else ())
+        return [next(fresh) if item is None else item for item in known]
+
+    def _outputs(self, engine: EngineInterface, wanted: Product, pair: ViewPair) -> Output:
+        outputs = cloud_outputs(wanted, engine.provides)
+        if wanted & Product.MATCHES or self._scale_needs_matches(engine, wanted, pair):
+            outputs |= match_outputs(engine.provides)
+        if self._scale_needs_matches(engine, wanted, pair):
+            outputs |= cloud_outputs(Product.CLOUD_1, engine.provides)
+        return outputs
+
+    def _scale_needs_matches(
+        self, engine: EngineInterface, wanted: Product, pair: ViewPair
+    ) -> bool:
+        if not wanted & _CLOUDS or not engine.provides & Output.CLOUD_1:
+            return False
+        return self.scale_keeper.needs_matches(engine.scale_source(pair.T_2_1), pair.T_2_1)
+
+    def _scale(
+        self, result: InferenceResult, pair: ViewPair, found: MatchResult | None, wanted: Product
+    ) -> Scale:
+        if not wanted & _CLOUDS:
+            return Scale(1.0, ScaleSource.NONE)  # nothing to be scaled
+        return self.scale_keeper.decide(result, pair.T_2_1, found)
+
+    def _match(
+        self, engine: EngineInterface, result: InferenceResult, wanted: Product, pair: ViewPair
+    ) -> MatchResult | None:
+        if not wanted & Product.MATCHES and not self._scale_needs_matches(engine, wanted, pair):
+            return None
+        return engine.match_result(result, self.config.matching)
+
+    def _cloud_1(self, result: InferenceResult, pair: ViewPair, scale: Scale) -> Cloud | None:
+        points, confidence = result.pts3d_1, result.conf_1
+        camera_1, camera_2 = result.grid_1.camera, result.grid_2.camera
+        T_2_1 = result.T_2_1 if pair.T_2_1 is None else pair.T_2_1
+        if points is None:
+            if result.warp_1_2 is None or camera_1 is None or camera_2 is None or T_2_1 is None:
+                return None
+            points, confidence = cloud_from_warp(result.warp_1_2, camera_1, camera_2, T_2_1), None
+        elif self.config.cloud.points is PointsRule.RAYS and camera_1 is not None:
+            points = put_on_rays(points, camera_1)
+        return self._finished(result.grid_1, points, confidence, scale)
+
+    def _cloud_2(self, result: InferenceResult, scale: Scale) -> Cloud | None:
+        """View 2's points stay where the engine put them: its rays need a pose to be had."""
+        if result.pts3d_2 is None:
+            return None
+        return self._finished(result.grid_2, result.pts3d_2, result.conf_2, scale)
+
+    def _finished(
+        self, grid: Grid, points: FloatArray, confidence: FloatArray | None, scale: Scale
+    ) -> Cloud:
+        """Scale the points and take out what is masked, unsure or too far."""
+        limits = self.config.cloud
+        scaled = np.multiply(points, np.float32(scale.factor), dtype=np.float32)
+        if confidence is None:
+            confidence = np.where(np.isfinite(scaled[..., 2]), 2.0, 1.0).astype(np.float32)
+        out = np.zeros(scaled.shape[:2], bool) if grid.mask is None else ~grid.mask
+        if limits.confidence_threshold > 1.0:
+            out = out | ~(confidence >= limits.confidence_threshold)
+        if limits.max_range_m > 0.0:
+            out = out | ~(np.linalg.norm(scaled, axis=2) <= limits.max_range_m)
+        scaled[out] = np.nan
+        return Cloud(grid, scaled, confidence)
+
+
+def _in_input_pixels(
+    found: MatchResult | None, result: InferenceResult, cloud_1: Cloud | None
+) -> Matches | None:
+    if found is None:
+        return None
+    points = None if cloud_1 is None else cloud_1.points.reshape(-1, 3)[found.idx_1]
+    return Matches(
+        uv_1=result.grid_1.to_image(found.pts2d_1).astype(np.float32),
+        uv_2=result.grid_2.to_image(found.pts2d_2).astype(np.float32),
+        confidence=found.confidence,
+        confidence_kind=found.confidence_kind,
+        points=points,
+    )
+
+
+@contextmanager
+def _timed(timing_ms: dict[str, float], stage: str) -> Iterator[None]:
+    start = time.perf_counter()
+    yield
+    timing_ms[stage] = (time.perf_counter() - start) * 1e3

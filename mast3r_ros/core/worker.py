@@ -1,0 +1,297 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The one thread that builds, uses and closes an engine, for any number of users in turn."""
+
+from __future__ import annotations
+
+import enum
+import logging
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from mast3r_ros.core.desks import Desk, Desks
+from mast3r_ros.core.engine import EngineInterface
+from mast3r_ros.core.mailbox import Mailbox
+from mast3r_ros.errors import EngineFailed
+
+_log = logging.getLogger(__name__)
+
+ItemT = TypeVar('ItemT')
+ResultT = TypeVar('ResultT')
+
+ENGINE_THREAD = 'engine'
+"""Name of every worker's thread."""
+
+QUEUED_CALLS = 1024
+"""Calls that may wait at once; more than any sane program has."""
+
+
+class WorkerState(enum.Enum):
+    """What the engine's thread is doing."""
+
+    NEW = 'new'
+    LOADING = 'loading'
+    READY = 'ready'
+    FAILED = 'failed'
+    """The engine could not be built; ``error`` says why."""
+    DEAD = 'dead'
+    """A call hangs and could not be cancelled; the thread is lost."""
+    CLOSED = 'closed'
+
+
+GONE = (WorkerState.FAILED, WorkerState.DEAD, WorkerState.CLOSED)
+
+
+@dataclass(frozen=True)
+class _Call:
+    function: Callable[[EngineInterface], Any]
+    future: Future[Any]
+
+
+class EngineWorker:
+    """Owns an engine and the only thread that touches it.
+
+    :param factory: builds the engine; runs in the worker's thread.
+    :param call_timeout_s: a handler that runs longer is cancelled through the engine.
+    :param cancel_grace_s: time a cancelled call has to return before the engine is given up.
+    :param on_state: called with each new state, from the thread that caused it.
+    """
+
+    def __init__(
+        self,
+        factory: Callable[[], EngineInterface],
+        *,
+        call_timeout_s: float = 30.0,
+        cancel_grace_s: float = 2.0,
+        on_state: Callable[[WorkerState], None] | None = None,
+    ) -> None:
+        self.state = WorkerState.NEW
+        self.error: Exception | None = None
+        self._factory = factory
+        self._call_timeout_s = call_timeout_s
+        self._cancel_grace_s = cancel_grace_s
+        self._on_state = on_state
+        self._engine: EngineInterface | None = None
+        self._changed = threading.Condition()
+        self._desks = Desks()
+        self._closing = False
+        self._busy_since: float | None = None
+        self._running: tuple[Desk[Any], Any] | None = None
+        self._thread = threading.Thread(target=self._run, name=ENGINE_THREAD, daemon=True)
+        self._watchdog = threading.Thread(target=self._watch, name='engine-watchdog', daemon=True)
+        self._calls: Mailbox[_Call] = self.open_mailbox(
+            self._answer_call, self._fail_call, limit=QUEUED_CALLS, keep_all=True
+        )
+
+    def start(self) -> EngineWorker:
+        """Begin to build the engine, in the background."""
+        if self.state is not WorkerState.NEW:
+            raise EngineFailed(f'the worker is {self.state.value}; make a new one to start')
+        self._set_state(WorkerState.LOADING)
+        self._thread.start()
+        self._watchdog.start()
+        return self
+
+    def open_mailbox(
+        self,
+        handle: Callable[[EngineInterface, ItemT, float], None],
+        on_error: Callable[[ItemT, Exception], None],
+        *,
+        limit: int = 1,
+        keep_all: bool = False,
+    ) -> Mailbox[ItemT]:
+        """Become a user: whatever is put into the returned box is handled in the engine's thread.
+
+        :param handle: called with the engine, the item and the milliseconds it waited.
+        :param on_error: called with an item whose handling raised or that no engine is left for.
+        """
+        box: Mailbox[ItemT] = Mailbox(limit=limit, keep_all=keep_all, on_put=self._wake)
+        self._desks.add(Desk(box, handle, on_error))
+        return box
+
+    def close_mailbox(self, box: Mailbox[Any]) -> None:
+        """Stop being a user; what still waits is thrown away."""
+        self._desks.remove(box)
+        box.clear('closed')
+
+    def call(
+        self, function: Callable[[EngineInterface], ResultT], timeout_s: float | None = None
+    ) -> ResultT:
+        """Run ``function(engine)`` in the engine's thread and return what it returns."""
+        if threading.current_thread() is self._thread and self._engine is not None:
+            return function(self._engine)
+        future: Future[ResultT] = Future()
+        self._calls.put(_Call(function, future))
+        try:
+            return future.result(timeout_s)
+        finally:
+            future.cancel()  # where time ran out: nobody waits for the answer any more
+
+    def wait_ready(self, timeout_s: float | None = None) -> bool:
+        """Wait for the engine; False when time runs out, an error when it cannot be had."""
+        with self._changed:
+            self._changed.wait_for(
+                lambda: self.state not in (WorkerState.NEW, WorkerState.LOADING), timeout_s
+            )
+        if self.state in GONE:
+            raise self._gone_error()
+        return self.state is WorkerState.READY
+
+    def close(self, timeout_s: float = 5.0) -> bool:
+        """Cancel what runs, close the engine, end the thread; False if it does not end in time."""
+        with self._changed:
+            self._closing = True
+            engine = self._engine if self._busy_since is not None else None
+            self._changed.notify_all()
+        if engine is not None:
+            self._cancel(engine)
+        if self._thread.is_alive() and self._thread is not threading.current_thread():
+            self._thread.join(timeout_s)
+        ended = not self._thread.is_alive()
+        if ended and self.state is not WorkerState.CLOSED:
+            self._set_state(WorkerState.CLOSED)
+        self._refuse_waiting()
+        return ended
+
+    def __enter__(self) -> EngineWorker:
+        return self.start() if self.state is WorkerState.NEW else self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _run(self) -> None:
+        try:
+            self._engine = self._factory()
+        except Exception as error:
+            self.error = error
+            self._set_state(WorkerState.FAILED)
+            self._refuse_waiting()
+            return
+        self._set_state(WorkerState.READY)
+        while self._serve_next():
+            pass
+        try:
+            self._engine.close()
+        except Exception:
+            _log.exception('closing the engine failed')
+        self._engine = None
+        self._set_state(WorkerState.CLOSED)
+
+    def _serve_next(self) -> bool:
+        """Handle one item of the next user whose turn it is; False when it is time to stop."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._closing or self._desks.anything_waits())
+            if self._closing or self._is_dead():
+                return False
+        taken = self._desks.take_next()
+        if taken is not None:
+            self._handle(*taken)
+        return not self._is_dead()
+
+    def _is_dead(self) -> bool:
+        return self.state is WorkerState.DEAD
+
+    def _handle(self, desk: Desk[ItemT], item: ItemT, waited_ms: float) -> None:
+        assert self._engine is not None
+        with self._changed:
+            self._busy_since = time.monotonic()
+            self._running = (desk, item)
+            self._changed.notify_all()
+        problem: Exception | None = None
+        try:
+            desk.handle(self._engine, item, waited_ms)
+        except Exception as error:
+            problem = error
+        with self._changed:
+            self._busy_since = None
+            given_up = self.state is WorkerState.DEAD  # then the item was reported already
+            self._running = None
+        if problem is not None and not given_up:
+            desk.report(item, problem)
+
+    def _watch(self) -> None:
+        """Cancel a call that takes too long; give the engine up when it still does not return."""
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._busy_since is not None or self._finished())
+                if self._finished():
+                    return
+                since, engine = self._busy_since, self._engine
+                if self._returns_within(since, self._call_timeout_s):
+                    continue
+            _log.error('an engine call takes over %g s; cancelling it', self._call_timeout_s)
+            if engine is not None:
+                self._cancel(engine)
+            with self._changed:
+                if self._returns_within(since, self._call_timeout_s + self._cancel_grace_s):
+                    continue
+            self._give_up()
+            return
+
+    def _cancel(self, engine: EngineInterface) -> None:
+        try:
+            engine.cancel()
+        except Exception:
+            _log.exception('cancelling the running call failed')
+
+    def _finished(self) -> bool:
+        return self.state in GONE or (self._closing and not self._thread.is_alive())
+
+    def _returns_within(self, since: float | None, limit_s: float) -> bool:
+        """Wait, lock held, whether the call that began at ``since`` ends in time."""
+        while since is not None and self._busy_since == since:
+            remaining_s = since + limit_s - time.monotonic()
+            if remaining_s <= 0.0:
+                return False
+            self._changed.wait(min(remaining_s, 0.25))
+        return True
+
+    def _give_up(self) -> None:
+        self.error = EngineFailed(
+            f'an engine call did not return within {self._call_timeout_s:g} s and could not be '
+            'cancelled; restart the process, or raise runtime.call_timeout_s if it is just slow'
+        )
+        with self._changed:
+            running = self._running
+        self._set_state(WorkerState.DEAD)
+        if running is not None:
+            desk, item = running
+            desk.report(item, self.error)
+        self._refuse_waiting()
+
+    def _answer_call(self, engine: EngineInterface, call: _Call, _waited_ms: float) -> None:
+        if call.future.set_running_or_notify_cancel():
+            call.future.set_result(call.function(engine))
+
+    def _fail_call(self, call: _Call, error: Exception) -> None:
+        if not call.future.cancelled():
+            call.future.set_exception(error)
+
+    def _wake(self) -> None:
+        if self._closing or self.state in GONE:
+            self._refuse_waiting()
+            return
+        with self._changed:
+            self._changed.notify_all()
+
+    def _refuse_waiting(self) -> None:
+        """Hand everything that still waits back to its owner with the reason."""
+        self._desks.refuse_all(self._gone_error())
+
+    def _gone_error(self) -> Exception:
+        return self.error or EngineFailed('the engine is closed; make a new one')
+
+    def _set_state(self, state: WorkerState) -> None:
+        with self._changed:
+            if self.state is WorkerState.DEAD and state is not WorkerState.CLOSED:
+                return
+            self.state = state
+            self._changed.notify_all()
+        if self._on_state is not None:
+            try:
+                self._on_state(state)
+            except Exception:
+                _log.exception('telling that the engine is %s failed', state.value)

@@ -1,0 +1,297 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Plays a bag into a running node, the next pair when the last is answered."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, cast
+
+import rclpy
+from rclpy.context import Context
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.publisher import Publisher
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.signals import SignalHandlerOptions
+
+from mast3r_ros.bags.bag import Bag
+from mast3r_ros.bags.camera_topics import CAMERA_INFO, IMAGE, CameraTopics, choose_cameras
+from mast3r_ros.bags.mask_order import masks_first
+from mast3r_ros.bags.recorded import RecordedMessage, RecordedTopic, Tell
+from mast3r_ros.bags.replay import Part
+from mast3r_ros.config import NodeConfig, PairingMode
+from mast3r_ros.core.pairing import make_pairing
+from mast3r_ros.core.views import View
+from mast3r_ros.errors import InvalidInput, Mast3rError
+from mast3r_ros.msg import PairStats
+from mast3r_ros.ros.outputs import message_class
+from mast3r_ros.wire.result_topics import STATS_TOPIC
+from mast3r_ros.wire.stamps import stamp_ns
+
+_RELIABLE_S = 2.0  # for a node to subscribe reliably, unless its settings forbid that
+_SETTLE_S = 0.3  # for a calibration to arrive before the first image
+_LOOK_S = 0.1
+_AFTER_IMAGE_S = 0.01
+_SEND_AGAIN_S = 1.0  # unless answers take longer
+_DEPTH = 32  # messages that may be under way on one topic
+
+OnPair = Callable[[float, int], None]
+
+
+@dataclass
+class Played:
+    """What became of a bag that was played into a node."""
+
+    sent: int = 0
+    answered: int = 0
+    stopped: bool = False  # by Ctrl-C
+
+    @property
+    def unanswered(self) -> int:
+        """Pairs that the node did not answer in time."""
+        return self.sent - self.answered
+
+
+@dataclass(frozen=True)
+class _Sent:
+    """An image that was sent, as it was: it may have to be sent again."""
+
+    message: RecordedMessage
+    stamp_ns: int
+
+    def view(self) -> View:
+        raise InvalidInput('the picture was sent to the node and is not kept')
+
+
+def play_into_node(
+    bag: Bag,
+    cameras: Sequence[CameraTopics],
+    config: NodeConfig,
+    part: Part,
+    *,
+    node_name: str,
+    timeout_s: float,
+    tell: Tell,
+    on_pair: OnPair = lambda fraction, sent: None,
+) -> Played:
+    """Publish a bag's images where the node listens, and wait for the answer to each pair.
+
+    :param config: the node's settings: what makes a pair is told from them.
+    :param node_name: full name of the node.
+    :param timeout_s: how long to wait for the node, and for each of its answers.
+    :param tell: is told of answers that do not come.
+    :param on_pair: called after each pair with the part of the bag that is done, from 0 to 1, and
+        the number of pairs.
+    :raises Mast3rError: there is no such node, or it does not listen to what the bag has.
+    """
+    with _own_node() as (node, spin):
+        player = BagPlayer(node, spin, f'/{node_name.strip("/")}', config, timeout_s, tell)
+        try:
+            player.connect(cameras)
+            player.play(bag, cameras, part, on_pair)
+        except KeyboardInterrupt:
+            player.played.stopped = True
+        return player.played
+
+
+class BagPlayer:
+    """Publishes a bag's messages and hears of the node's answers by its statistics.
+
+    :param spin: lets the executor work for so many seconds, or until something has happened.
+    :param target: full name of the node.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        spin: Callable[[float], None],
+        target: str,
+        config: NodeConfig,
+        timeout_s: float,
+        tell: Tell,
+    ) -> None:
+        self.played = Played()
+        self._node = node
+        self._spin = spin
+        self._target = target
+        self._config = config
+        self._timeout_s = timeout_s
+        self._tell = tell
+        self._publishers: dict[str, Publisher] = {}  # by the bag's topic
+        self._answered_ns: set[int] = set()  # stamps; an answer may come while still sending
+        self._slowest_s = 0.0
+        self._stats_topic = f'{target}/{STATS_TOPIC}'
+        node.create_subscription(PairStats, self._stats_topic, self._on_stats, _DEPTH)
+
+    def connect(self, cameras: Sequence[CameraTopics]) -> None:
+        """Find the node and what it listens to, and make a publisher for each topic of the bag."""
+        if not self._wait(lambda: bool(self._node.count_publishers(self._stats_topic))):
+            raise Mast3rError(
+                f'nobody publishes {self._stats_topic}; start the node, or give its name by --node'
+            )
+        if not self._wait(lambda: len(self._image_inputs(cameras)) >= len(cameras)):
+            raise Mast3rError(
+                f'{self._target} does not listen to {len(cameras)} topics of '
+                f'{cameras[0].type_name}; activate it, and set its pairing.mode and '
+                'input.image_transport as the bag needs'
+            )
+        inputs = choose_cameras(self._inputs(), self._config, {})
+        for camera, theirs in zip(cameras, inputs, strict=True):
+            self._connect_camera(camera, theirs)
+        images = [self._publishers[camera.image] for camera in cameras]
+        if not self._wait(lambda: all(item.get_subscription_count() for item in images)):
+            raise Mast3rError(f'{self._target} cannot be reached; is it in another ROS domain?')
+        # A node that sees reliable publishers subscribes anew; what is sent before gets lost.
+        topics = [item.topic_name for item in images]
+        self._wait(lambda: all(self._is_heard_reliably(topic) for topic in topics), _RELIABLE_S)
+
+    def _is_heard_reliably(self, topic: str) -> bool:
+        found = self._node.get_subscriptions_info_by_topic(topic)
+        return bool(found) and all(
+            item.qos_profile.reliability is ReliabilityPolicy.RELIABLE for item in found
+        )
+
+    def play(
+        self,
+        bag: Bag,
+        cameras: Sequence[CameraTopics],
+        part: Part,
+        on_pair: OnPair,
+    ) -> None:
+        """Publish the bag's messages in order; after each pair wait for its answer."""
+        window_ns = part.window_ns(bag)
+        self._send_first_calibration(bag, cameras, window_ns[0])
+        source_of = {camera.image: camera.source for camera in cameras}
+        length_ns = max(1, min(window_ns[1], bag.end_ns or 0) - window_ns[0])
+        pairing = make_pairing(self._config.pairing)
+        messages = bag.messages(self._publishers, *window_ns)
+        for message in masks_first(messages, cameras):
+            source, stamp = source_of.get(message.topic), message.stamp_ns
+            if source is None or stamp is None:
+                self._publishers[message.topic].publish(message.data)
+                continue
+            self._send_image(message)
+            for pair in pairing.add(source, _Sent(message, stamp)):
+                self._await_answer(cast(tuple[_Sent, _Sent], pair))
+                on_pair((message.time_ns - window_ns[0]) / length_ns, self.played.sent)
+                if self.played.sent == part.pairs:
+                    return
+
+    def _connect_camera(self, ours: CameraTopics, theirs: CameraTopics) -> None:
+        names = [
+            (ours.image, theirs.image, ours.type_name, theirs.type_name),
+            (ours.info, theirs.info, CAMERA_INFO, None),
+            (ours.mask, theirs.mask, IMAGE, None),
+        ]
+        for name, target, type_name, wanted in names:
+            if wanted not in (None, type_name):
+                raise Mast3rError(
+                    f'{self._target} takes {wanted} on {target}, but {name} carries {type_name}; '
+                    "set the node's input.image_transport to fit"
+                )
+            if name is not None and target is not None:
+                quality = QoSProfile(depth=_DEPTH, reliability=ReliabilityPolicy.RELIABLE)
+                self._publishers[name] = self._node.create_publisher(
+                    message_class(type_name), target, quality
+                )
+
+    def _send_first_calibration(
+        self, bag: Bag, cameras: Sequence[CameraTopics], start_ns: int
+    ) -> None:
+        """Let the node know the cameras before their first image comes."""
+        infos = [camera.info for camera in cameras if camera.info in self._publishers]
+        for info in infos:
+            for message in _first(bag, str(info), (start_ns, 0)):
+                self._publishers[message.topic].publish(message.data)
+        self._wait(lambda: False, _SETTLE_S)
+
+    def _await_answer(self, pair: Sequence[_Sent]) -> None:
+        """Wait for a pair's statistics, and send it again meanwhile: images may get lost."""
+        begun_s = time.monotonic()
+        stamp = pair[0].stamp_ns
+        self.played.sent += 1
+        # Going back in time would make the node forget, so of a sequence only the newer frame.
+        images = pair if self._config.pairing.mode is PairingMode.STEREO else pair[:1]
+        again_s = max(_SEND_AGAIN_S, 2.0 * self._slowest_s)
+        while not self._wait(lambda: stamp in self._answered_ns, min(again_s, self._timeout_s)):
+            if time.monotonic() - begun_s >= self._timeout_s:
+                self._tell(
+                    f'no answer to the pair of stamp {stamp} within {self._timeout_s:g} s; '
+                    'see /diagnostics, or run `ros2 run mast3r_ros doctor`'
+                )
+                self._check_alive()
+                return
+            for image in images:
+                self._send_image(image.message)
+        self._slowest_s = max(self._slowest_s, time.monotonic() - begun_s)
+        self.played.answered += 1
+        self._answered_ns.clear()
+
+    def _check_alive(self) -> None:
+        if not self._node.count_publishers(self._stats_topic):
+            raise Mast3rError(f'{self._target} has ended after {self.played.answered} answers')
+
+    def _send_image(self, message: RecordedMessage) -> None:
+        """Send an image and let it get out: two at once can exceed what the middleware holds."""
+        self._publishers[message.topic].publish(message.data)
+        self._wait(lambda: False, _AFTER_IMAGE_S)
+
+    def _on_stats(self, stats: PairStats) -> None:
+        self._answered_ns.add(stamp_ns(stats.header.stamp))
+
+    def _wait(self, is_done: Callable[[], bool], timeout_s: float | None = None) -> bool:
+        limit_s = self._timeout_s if timeout_s is None else timeout_s
+        deadline_s = time.monotonic() + limit_s
+        while not is_done():
+            left_s = deadline_s - time.monotonic()
+            if left_s <= 0.0:
+                return False
+            self._spin(min(left_s, _LOOK_S))
+        return True
+
+    def _image_inputs(self, cameras: Sequence[CameraTopics]) -> list[str]:
+        """Return the image topics that the node listens to, of the bag's type, without masks."""
+        kind = cameras[0].type_name
+        return [
+            name
+            for name, topic in self._inputs().items()
+            if topic.type_name == kind and not name.endswith('mask')
+        ]
+
+    def _inputs(self) -> dict[str, RecordedTopic]:
+        """Return what the node listens to."""
+        namespace, _, name = self._target.rpartition('/')
+        try:
+            found: Iterable[tuple[str, list[str]]] = (
+                self._node.get_subscriber_names_and_types_by_node(name, namespace or '/')
+            )
+        except RuntimeError:  # rclpy's NodeNameNonExistentError: it is not known yet
+            return {}
+        return {topic: RecordedTopic(topic, types[0], None) for topic, types in found}
+
+
+def _first(bag: Bag, topic: str, starts_ns: Sequence[int]) -> Iterator[RecordedMessage]:
+    """Yield the first message of a topic from the first of the starts that has any."""
+    for start_ns in starts_ns:
+        for message in bag.messages([topic], start_ns):
+            yield message
+            return
+
+
+@contextmanager
+def _own_node() -> Iterator[tuple[Node, Callable[[float], None]]]:
+    """Make a node in a context of its own, with a way to let it work."""
+    context = Context()
+    rclpy.init(context=context, signal_handler_options=SignalHandlerOptions.NO)
+    executor = SingleThreadedExecutor(context=context)
+    node: Any = rclpy.create_node('mast3r_replay', context=context)
+    executor.add_node(node)
+    try:
+        yield node, executor.spin_once
+    finally:
+        executor.shutdown()
+        node.destroy_node()
+        rclpy.try_shutdown(context=context)

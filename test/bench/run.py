@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: Apache-2.0
+"""make bench: every comparison side by side in one run, as a table and as build/bench.json."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import os
+import platform
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from side_by_side import Missing, Row
+
+# A new group of comparisons is a module here with a function rows().
+GROUPS = ('matching', 'geometric', 'wire', 'package')
+
+
+def main() -> int:
+    """Run the groups and write what they measured."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('groups', nargs='*', metavar='GROUP', help=f'of {", ".join(GROUPS)}; all')
+    parser.add_argument('--output', type=Path, default=Path('build/bench.json'))
+    arguments = parser.parse_args()
+    unknown = sorted(set(arguments.groups) - set(GROUPS))
+    if unknown:
+        parser.error(f'no group is called {", ".join(unknown)}; there are {", ".join(GROUPS)}')
+    rows: list[Row | Missing] = []
+    start = time.monotonic()
+    for name in arguments.groups or GROUPS:
+        print(f'[{name}]', flush=True)
+        for row in importlib.import_module(name).rows():
+            rows.append(row)
+            print(_line(row), flush=True)
+    _write(arguments.output, rows)
+    print(f'\n{len(rows)} rows in {time.monotonic() - start:.0f} s, written to {arguments.output}')
+    return 0
+
+
+def _line(row: Row | Missing) -> str:
+    if isinstance(row, Missing):
+        return f'  {row.name:<44} not measured: {row.reason}'
+    facts = ', '.join(f'{name} {_short(value)}' for name, value in row.facts.items())
+    goal = f' (goal {row.goal:g}x)' if row.goal is not None else ''
+    return (
+        f'  {row.name:<44}{row.ours_ms:>9.2f} ms  {row.ratio:>6.2f}x faster than '
+        f'{row.other} [{row.ratio_low:.2f} to {row.ratio_high:.2f}]{goal}'
+        + (f'\n{"":<6}{facts}' if facts else '')
+    )
+
+
+def _short(value: Any) -> str:
+    return f'{value:.4g}' if isinstance(value, float) else str(value)
+
+
+def _write(path: Path, rows: list[Row | Missing]) -> None:
+    report = {
+        'command': 'make bench',
+        'processor': _processor(),
+        'cores': len(os.sched_getaffinity(0))
+        if hasattr(os, 'sched_getaffinity')
+        else os.cpu_count(),
+        'python': platform.python_version(),
+        'rows': [row.as_dict() for row in rows],
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(report, indent=2) + '\n', encoding='utf-8')
+
+
+def _processor() -> str:
+    try:
+        lines = Path('/proc/cpuinfo').read_text(encoding='utf-8').splitlines()
+    except OSError:
+        return platform.processor()
+    names = [line.partition(':')[2].strip() for line in lines if line.startswith('model name')]
+    return names[0] if names else platform.processor()
+
+
+if __name__ == '__main__':
+    sys.exit(main())

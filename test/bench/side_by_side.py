@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Two ways to do the same thing, timed in turn in one process, so that only their ratio counts."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Row:
+    """One comparison; ``ratio`` is how many times faster ours is (the median over the rounds)."""
+
+    group: str
+    name: str
+    ours_ms: float
+    other: str  # what a user would pick instead
+    other_ms: float
+    ratio: float
+    ratio_low: float  # smallest and largest ratio of any round
+    ratio_high: float
+    facts: dict[str, Any] = field(default_factory=dict)  # what else was measured: rates, errors
+    goal: float | None = None  # the ratio to reach, where one is set
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Missing:
+    """A comparison that cannot be made here, and why."""
+
+    group: str
+    name: str
+    reason: str
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        return asdict(self)
+
+
+def compare(
+    group: str,
+    name: str,
+    ours: Callable[[], object],
+    other: Callable[[], object],
+    *,
+    other_name: str,
+    rounds: int = 7,
+    goal: float | None = None,
+    facts: dict[str, Any] | None = None,
+) -> Row:
+    """Time both in turn, ours first in every other round, after one warm-up each."""
+    ours()
+    other()
+    ours_ms, other_ms = [], []
+    for turn in range(rounds):
+        jobs = [(ours, ours_ms), (other, other_ms)]
+        for job, times in jobs if turn % 2 == 0 else reversed(jobs):
+            times.append(_time_ms(job))
+    ratios = [theirs / mine for mine, theirs in zip(ours_ms, other_ms, strict=True)]
+    return Row(
+        group,
+        name,
+        statistics.median(ours_ms),
+        other_name,
+        statistics.median(other_ms),
+        statistics.median(ratios),
+        min(ratios),
+        max(ratios),
+        facts or {},
+        goal,
+    )
+
+
+def _time_ms(job: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    job()
+    return (time.perf_counter() - start) * 1e3
