@@ -33,7 +33,7 @@ soak: ## the long tests: minutes of traffic, for leaks and drift
 	@$(with_ros) -- python .ci/run_tests.py --soak $(ARGS)
 
 bench: ## measure side by side: a table and build/bench.json
-	@$(with_ros) --torch -- python test/bench/run.py $(ARGS)
+	@$(with_ros) -- python test/bench/run.py $(ARGS)
 
 lint: ## style, types and manifests
 	@$(with_ros) -- python .ci/lint.py

@@ -66,10 +66,16 @@ def read_junit(name: str, path: Path) -> Report:
         if broken is not None:
             report.failures.append(f'{test}: {_first_line(broken.get("message"))}')
         elif skipped is not None:
-            report.skips.append((test, _first_line(skipped.get('message'))))
+            report.skips.append((test, _first_line(_skip_reason(skipped))))
         else:
             report.passed += 1
     return report
+
+
+def _skip_reason(skipped: ElementTree.Element) -> str | None:
+    """Return why; for a whole module it stands in the text: (file, line, 'Skipped: why')."""
+    whole_module = re.search(r"'Skipped: (.*)'\)", skipped.text or '')
+    return whole_module.group(1) if whole_module else skipped.get('message')
 
 
 def _first_line(message: str | None) -> str:

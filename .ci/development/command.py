@@ -24,7 +24,7 @@ from development.machine import (
     problem_with_python,
 )
 from development.state import State
-from development.steps import StepFailed, complain, step
+from development.steps import StepFailed, complain
 
 ROOT = Path(__file__).resolve().parents[2]
 INTERRUPTED = 130
@@ -45,8 +45,6 @@ def run(arguments: list[str]) -> int:
     try:
         environment = _oldest() if options.oldest else _with_ros(options.distro)
         _set_up(environment)
-        if options.torch:
-            _install_torch(environment)
     except Refused as error:
         complain(str(error))
         return REFUSED
@@ -67,7 +65,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument('--distro', default='', help='jazzy or kilted; nothing: the sourced one')
     parser.add_argument('--oldest', action='store_true', help='the oldest libraries, no ROS')
-    parser.add_argument('--torch', action='store_true', help='add PyTorch, to compare with')
     return parser
 
 
@@ -162,19 +159,6 @@ def _alone(environment: Environment) -> Iterator[None]:
             print(f'Waiting for another setup of {environment.folder.name} to end.', flush=True)
             fcntl.flock(lock, fcntl.LOCK_EX)
         yield
-
-
-def _install_torch(environment: Environment) -> None:
-    if any(environment.site_packages.glob('torch-*.dist-info/RECORD')):  # written last
-        return
-    try:
-        with step(f'{requirements.TORCH}, which the benchmark compares with (large)'):
-            environment.pip_install((requirements.TORCH,), 'torch.log')
-    except StepFailed:
-        complain(
-            f'{requirements.TORCH} could not be installed (see {environment.logs / "torch.log"}): '
-            'the comparisons with it are left out.'
-        )
 
 
 def _become(environment: Environment, command: list[str]) -> None:

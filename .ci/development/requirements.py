@@ -66,7 +66,14 @@ OLDEST = (
 )
 OLDEST_PYTHONS = ((3, 10), (3, 12))  # NumPy 1.26 has no builds for others
 
-TORCH = 'torch==2.13.0'  # what the benchmark compares with
+# The networks, their export and the engine that needs no accelerator.
+NETWORKS = (
+    'onnx>=1.17,<2',
+    'onnxruntime>=1.17,<2',
+    'onnxscript>=0.5,<1',
+    'safetensors>=0.4,<1',
+    'torch==2.13.0',
+)
 
 # Which module each of the library's own requirements brings.
 MODULES = {
@@ -90,7 +97,7 @@ def from_pypi(root: Path, distro: str) -> tuple[str, ...]:
     """Return everything of an environment that brings its own ROS 2."""
     names = (*ROS_PACKAGES, *ROS_PACKAGES_OF[distro])
     ros = (f'ros-{distro}-rclpy{RCLPY[distro]}', *(f'ros-{distro}-{name}' for name in names))
-    return (*ros, *COLCON, *library(root).values(), *TEST_TOOLS, *LINTERS, *REPLAY)
+    return (*ros, *COLCON, *library(root).values(), *TEST_TOOLS, *LINTERS, *REPLAY, *NETWORKS)
 
 
 def beside_ros(root: Path, present: frozenset[str]) -> tuple[str, ...]:
@@ -99,9 +106,9 @@ def beside_ros(root: Path, present: frozenset[str]) -> tuple[str, ...]:
     :param present: modules that the system's Python can import.
     """
     missing = [line for name, line in library(root).items() if MODULES[name] not in present]
-    return (*COLCON, *missing, *TEST_TOOLS, *LINTERS, *REPLAY)
+    return (*COLCON, *missing, *TEST_TOOLS, *LINTERS, *REPLAY, *NETWORKS)
 
 
 def oldest() -> tuple[str, ...]:
     """Return the oldest supported libraries, without ROS."""
-    return (*OLDEST, *TEST_TOOLS)
+    return (*OLDEST, *TEST_TOOLS, *REPLAY)

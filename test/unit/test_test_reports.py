@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -34,6 +36,17 @@ def test_failures_and_skips_are_named_with_their_first_line(report):
         'unit::test_broken: fixture failed',
     ]
     assert report.skips == [('unit::test_absent', 'needs a GPU of ours')]
+
+
+def test_a_module_that_skips_itself_says_why(tmp_path):
+    (tmp_path / 'test_it.py').write_text("import pytest\npytest.importorskip('_no', reason='a why')")
+    subprocess.run(
+        [sys.executable, '-m', 'pytest', '-q', '--junitxml=report.xml', 'test_it.py'],
+        cwd=tmp_path,
+        stdout=subprocess.DEVNULL,
+        check=False,
+    )
+    assert read_junit('unit', tmp_path / 'report.xml').skips == [('unit::test_it', 'a why')]
 
 
 def test_a_process_without_a_report_is_a_failure(tmp_path):
