@@ -7,8 +7,6 @@ from dataclasses import replace
 
 import pytest
 
-pytest.importorskip('rclpy', reason='needs ROS 2')  # the package of the module asks for it
-
 from mast3r_ros.core.worker import WorkerState
 from mast3r_ros.ros.findings import SILENT_S, InputFacts, Level, Snapshot, findings
 

@@ -39,7 +39,9 @@ def test_failures_and_skips_are_named_with_their_first_line(report):
 
 
 def test_a_module_that_skips_itself_says_why(tmp_path):
-    (tmp_path / 'test_it.py').write_text("import pytest\npytest.importorskip('_no', reason='a why')")
+    (tmp_path / 'test_it.py').write_text(
+        "import pytest\npytest.importorskip('_no', reason='a why')"
+    )
     subprocess.run(
         [sys.executable, '-m', 'pytest', '-q', '--junitxml=report.xml', 'test_it.py'],
         cwd=tmp_path,
