@@ -43,3 +43,15 @@ class EngineCancelled(EngineFailed):
 
 class ModelNotFound(Mast3rError, FileNotFoundError):
     """The model that the settings name is not on this machine."""
+
+
+class ModelError(Mast3rError, ValueError):
+    """A model folder is damaged, incomplete or of another make than its description says."""
+
+
+class CheckpointError(Mast3rError, ValueError):
+    """A file of published weights is damaged, unsafe, or not the one that is needed."""
+
+
+class DownloadError(Mast3rError, OSError):
+    """A file could not be fetched: the network, the server, the disk or an unaccepted licence."""
