@@ -28,17 +28,15 @@ PYTEST = (
 )
 NOTHING_SELECTED = 5  # pytest's exit code where the markers leave no test
 
-WITHOUT_ROS = ('unit', 'engines')
-WITH_ROS = (*WITHOUT_ROS, 'ros', 'e2e', 'gpu')
+LAYERS = ('unit', 'engines', 'ros', 'e2e', 'gpu')
 FILE_BY_FILE = ('ros',)  # rclpy's state is global, so files must not share a process
 
 
 def main() -> int:
     """Run the layers; return 1 where a test failed or a skip is not allowed."""
     options, for_pytest = _parser().parse_known_args()
-    layers = WITHOUT_ROS if options.without_ros else WITH_ROS
     total = Report()
-    for number, paths in enumerate(_processes(layers)):
+    for number, paths in enumerate(_processes(options.layers)):
         total += _run(paths, number, soak=options.soak, arguments=for_pytest)
     strays = total.stray_skips(ALLOWED_SKIPS) if options.strict_skips else []
     for line in total.summary():
@@ -55,12 +53,26 @@ def _parser() -> argparse.ArgumentParser:
         epilog='Every other argument goes to pytest.',
         allow_abbrev=False,
     )
-    parser.add_argument('--without-ros', action='store_true', help='only the layers without ROS')
+    parser.add_argument(
+        '--layers',
+        type=_layers,
+        default=LAYERS,
+        metavar='A,B',
+        help=f'only these of {", ".join(LAYERS)}; unit and engines need no ROS',
+    )
     parser.add_argument('--soak', action='store_true', help='only the long tests')
     parser.add_argument(
         '--strict-skips', action='store_true', help='fail on a skip that the list does not allow'
     )
     return parser
+
+
+def _layers(text: str) -> tuple[str, ...]:
+    chosen = tuple(text.split(','))
+    for layer in chosen:
+        if layer not in LAYERS:
+            raise argparse.ArgumentTypeError(f'{layer!r} is none of {", ".join(LAYERS)}')
+    return chosen
 
 
 def _processes(layers: Sequence[str]) -> list[list[Path]]:
