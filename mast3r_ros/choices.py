@@ -106,6 +106,14 @@ class PairingMode(str, Enum):
     SEQUENCE = 'sequence'
 
 
+class SyncRule(str, Enum):
+    """Who makes stereo pairs of single images, and by which stamps."""
+
+    NEAREST = 'nearest'
+    EXACT = 'exact'
+    APPROXIMATE = 'approximate'
+
+
 class PointsRule(str, Enum):
     """Where points lie: on their pixels' rays (keeping Z), or as the network put them."""
 
@@ -154,3 +162,10 @@ class MaskPolicy(str, Enum):
     EXACT = 'exact'
     LATEST = 'latest'
     REQUIRED = 'required'
+
+
+class ExecutorRule(str, Enum):
+    """What waits for messages and timers in the node's process."""
+
+    SINGLE = 'single'
+    EVENTS = 'events'

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from mast3r_ros.choices import (
     BackendType,
+    ExecutorRule,
     Fallback,
     FitRule,
     ImageTransport,
@@ -20,6 +21,7 @@ from mast3r_ros.choices import (
     Rectified,
     ResizeFilter,
     ScaleRule,
+    SyncRule,
 )
 from mast3r_ros.settings import Settings, setting
 
@@ -112,12 +114,21 @@ class PairingConfig(Settings):
     mode: PairingMode = setting(
         PairingMode.STEREO, 'A synchronised stereo pair, or frames of one camera.'
     )
+    sync: SyncRule = setting(
+        SyncRule.NEAREST,
+        'Stereo, in the node: nearest pairs by itself; exact and approximate leave it to '
+        'message_filters, which must be installed.',
+    )
     tolerance_s: float = setting(
         0.01,
-        'Largest difference between the stamps of a stereo pair; 0 asks for equal stamps.',
+        'Largest difference between the stamps of a stereo pair; 0, like sync: exact, asks for '
+        'equal stamps.',
         low=0.0,
         high=1.0,
         unit='s',
+    )
+    waiting_limit: int = setting(
+        16, 'Stereo: images of one camera that may wait for their partner.', low=2, high=1000
     )
     stride: int = setting(
         1, 'Sequence: how many frames lie from an earlier view to the newer.', low=1, high=100
@@ -165,6 +176,12 @@ class InputConfig(Settings):
         'true: P holds and there is no distortion; false: K, D and R hold; '
         "auto: true where the image topic's name contains rect.",
     )
+    significant_bits: int = setting(
+        16,
+        'Bits of 16-bit samples that hold brightness: 12 for a 12-bit camera in mono16.',
+        low=8,
+        high=16,
+    )
     queue: QueueRule = setting(
         QueueRule.LATEST,
         'latest answers the newest pair; all answers every one, for offline work.',
@@ -179,6 +196,70 @@ class InputConfig(Settings):
     )
     mask_file_1: Path | None = setting(None, 'A fixed mask of view 1: black takes no part.')
     mask_file_2: Path | None = setting(None, 'A fixed mask of view 2: black takes no part.')
+
+
+class SequenceConfig(Settings):
+    """How a moving camera is followed and what is kept of its way (mast3r-reconstruct)."""
+
+    still_px: float = setting(
+        0.5,
+        'A frame that moved no farther than this takes the pose of the one before, without the '
+        'engine; 0 asks the engine every time.',
+        low=0.0,
+        high=100.0,
+        unit='px',
+    )
+    min_inliers: int = setting(
+        50, 'Matches that must agree on a pose, or the frame is lost.', low=16, high=100_000
+    )
+    min_inlier_share: float = setting(
+        0.2, 'Share of the matches that must agree on it.', low=0.01, high=1.0
+    )
+    keyframe_overlap: float = setting(
+        0.7, 'A frame that sees less of the last keyframe becomes one.', low=0.05, high=1.0
+    )
+    keyframe_disparity: float = setting(
+        0.15,
+        'So does one whose matches moved farther than this, in widths of the image.',
+        low=0.01,
+        high=1.0,
+    )
+    keyframes_max: int = setting(
+        200,
+        'Keyframes kept whole; of older ones only the pose and a thinned cloud stay.',
+        low=2,
+        high=100_000,
+    )
+    relocalise_candidates: int = setting(
+        5, 'Earlier keyframes that a lost frame is tried against.', low=0, high=100
+    )
+    loop_edges: int = setting(
+        3, 'Earlier keyframes that a new one is tied to; 0 closes no loops.', low=0, high=100
+    )
+    dynamic_px: float = setting(
+        1.5,
+        'Flow that the motion of the camera leaves over, from which a pixel counts as moving by '
+        'itself; 0 does not look for such.',
+        low=0.0,
+        high=100.0,
+        unit='px of an image 320 wide',
+    )
+    map_voxel: float = setting(
+        0.0,
+        'Edge of the cubes of which each keeps one point; 0: half a percent of the first depth.',
+        low=0.0,
+        high=1000.0,
+        unit="the map's",
+    )
+    map_points_max: int = setting(
+        2_000_000,
+        'Most points of the map; with more, the cubes grow.',
+        low=1000,
+        high=100_000_000,
+    )
+    map_confidence: float = setting(
+        1.5, 'Points below this confidence are left out of the map (1 is none).', low=1.0, high=1e6
+    )
 
 
 class OutputConfig(Settings):
@@ -232,8 +313,14 @@ class NodeConfig(PipelineConfig):
 
     input: InputConfig = setting(InputConfig(), 'Where images come from.')
     output: OutputConfig = setting(OutputConfig(), 'What is published.')
+    sequence: SequenceConfig = setting(SequenceConfig(), 'How a moving camera is followed.')
     autostart: bool = setting(
         True, 'Configure and activate at once; otherwise wait for a lifecycle manager.'
+    )
+    executor: ExecutorRule = setting(
+        ExecutorRule.SINGLE,
+        'What waits for messages in a process of its own: single is the usual one, events the '
+        'newer one that costs less while idle (Jazzy and later). In a container: its --executor.',
     )
 
 

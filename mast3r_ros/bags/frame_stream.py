@@ -103,6 +103,7 @@ class _Camera:
         self.drops = Counter[str]()
         self.masks = MaskStore(config.mask_policy, load_mask(mask_file) if mask_file else None)
         self._names = TopicNames(topics.image, topics.info or '', topics.mask or '')
+        self._significant_bits = config.significant_bits
         self._types = types
         self._tell = tell
         self._calibration = Calibration(
@@ -148,6 +149,7 @@ class _Camera:
             self.masks,
             self._names,
             is_compressed=self.topics.type_name == COMPRESSED_IMAGE,
+            significant_bits=self._significant_bits,
         )
         return LazyView(stamp, make)
 

@@ -70,6 +70,9 @@ class EngineInterface(abc.ABC):
     matching: MatchingConfig = MatchingConfig()
     """How :meth:`match` and :meth:`match_result` match unless told otherwise."""
 
+    instead_of: str | None = None
+    """Why it runs in place of the engine that was asked for; None where it is that one."""
+
     @abc.abstractmethod
     def prepare(self, view: View) -> Grid:
         """Bring a view onto the engine's pixels by its own rule."""

@@ -11,13 +11,11 @@ import abc
 from collections import Counter, deque
 from dataclasses import dataclass
 
-from mast3r_ros.config import PairingConfig, PairingMode
+from mast3r_ros.config import PairingConfig, PairingMode, SyncRule
 from mast3r_ros.core.cameras import Matrix
 from mast3r_ros.core.views import Frame, View
-from mast3r_ros.errors import InvalidInput
+from mast3r_ros.errors import ConfigError, InvalidInput
 
-QUEUE_LIMIT = 16
-"""Frames that wait for their partner on one side; the oldest goes first."""
 PERIODS_REMEMBERED = 32
 
 
@@ -152,12 +150,15 @@ class StereoPairing(Pairing):
     three quarters of a usual period apart are of two exposures, whatever the tolerance.
 
     :param tolerance_s: largest difference of the two stamps; 0 asks for equal ones.
+    :param waiting_limit: frames of one side that may wait for their partner; the oldest goes
+        first.
     """
 
     sources = ('left', 'right')
 
-    def __init__(self, tolerance_s: float = 0.01) -> None:
+    def __init__(self, tolerance_s: float = 0.01, waiting_limit: int = 16) -> None:
         super().__init__()
+        self._waiting_limit = waiting_limit
         self._tolerance_ns = round(tolerance_s * 1e9)
         self._left = _Side()
         self._right = _Side()
@@ -172,7 +173,7 @@ class StereoPairing(Pairing):
         if side.last_ns is not None and frame.stamp_ns < side.last_ns:
             self.reset('time_jump')
         side.push(frame)
-        if len(side.waiting) > QUEUE_LIMIT:
+        if len(side.waiting) > self._waiting_limit:
             side.waiting.popleft()
             self.drops['no_partner'] += 1
         return self._take_complete()
@@ -246,7 +247,16 @@ class StereoPairing(Pairing):
 
 
 def make_pairing(config: PairingConfig) -> Pairing:
-    """Return the pairing that the settings ask for."""
+    """Return the pairing that the settings ask for.
+
+    :raises ConfigError: they leave it to message_filters, which only the node can.
+    """
     if config.mode is PairingMode.SEQUENCE:
         return SequencePairing(config.stride)
-    return StereoPairing(config.tolerance_s)
+    if config.sync is not SyncRule.NEAREST:
+        sentence = (
+            f'pairing.sync is {config.sync.value}, which only the running node can do; set it to '
+            'nearest here (with pairing.tolerance_s 0 for equal stamps)'
+        )
+        raise ConfigError([('pairing.sync', sentence)])
+    return StereoPairing(config.tolerance_s, config.waiting_limit)

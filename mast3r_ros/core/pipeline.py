@@ -17,7 +17,7 @@ from mast3r_ros.core.cameras import Camera, Matrix
 from mast3r_ros.core.engine import EngineInterface
 from mast3r_ros.core.mailbox import MailboxFull
 from mast3r_ros.core.pair_processor import PairProcessor
-from mast3r_ros.core.pairing import ViewPair, make_pairing
+from mast3r_ros.core.pairing import Pairing, ViewPair, make_pairing
 from mast3r_ros.core.poses import as_pose, check_baseline, stereo_pose
 from mast3r_ros.core.products import PairResult, Product
 from mast3r_ros.core.views import Frame
@@ -32,6 +32,7 @@ class Pipeline:
     :param on_result: called with each result in the engine's thread.
     :param on_problem: called with each pair that failed and why, in whatever thread noticed.
     :param T_2_1: pose of the stereo pair, where the cameras' own rectification does not tell it.
+    :param pairing: makes the pairs; nothing: the one that the settings name.
     :param queue_limit: 1 for newest wins; more keeps every pair and overflow is an error.
     """
 
@@ -43,6 +44,7 @@ class Pipeline:
         on_result: Callable[[PairResult], None] | None = None,
         on_problem: Callable[[ViewPair, Exception], None] | None = None,
         T_2_1: Matrix | None = None,
+        pairing: Pairing | None = None,
         queue_limit: int = 1,
     ) -> None:
         self.wanted = Product.ALL
@@ -54,7 +56,7 @@ class Pipeline:
             check_baseline(self._known_T_2_1)
         self._is_sequence = config.pairing.mode is PairingMode.SEQUENCE
         self._pose_of: tuple[Camera, Camera, Matrix] | None = None
-        self._pairing = make_pairing(config.pairing)
+        self._pairing = pairing or make_pairing(config.pairing)
         self._processor = PairProcessor(config)
         self._resets_seen = 0
         self._lock = threading.Lock()  # pairing and counters; held for microseconds only

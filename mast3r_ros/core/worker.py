@@ -86,6 +86,11 @@ class EngineWorker:
             self._answer_call, self._fail_call, limit=QUEUED_CALLS, keep_all=True
         )
 
+    @property
+    def instead_of(self) -> str | None:
+        """Why the engine runs in place of the one that was asked for; None where it does not."""
+        return None if self._engine is None else self._engine.instead_of
+
     def start(self) -> EngineWorker:
         """Begin to build the engine, in the background."""
         if self.state is not WorkerState.NEW:

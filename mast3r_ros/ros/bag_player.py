@@ -10,12 +10,14 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 import rclpy
+from builtin_interfaces.msg import Time
 from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
+from rosgraph_msgs.msg import Clock
 
 from mast3r_ros.bags.bag import Bag
 from mast3r_ros.bags.camera_topics import CAMERA_INFO, IMAGE, CameraTopics, choose_cameras
@@ -23,10 +25,10 @@ from mast3r_ros.bags.mask_order import masks_first
 from mast3r_ros.bags.recorded import RecordedMessage, RecordedTopic, Tell
 from mast3r_ros.bags.replay import Part
 from mast3r_ros.config import NodeConfig, PairingMode
-from mast3r_ros.core.pairing import make_pairing
 from mast3r_ros.core.views import View
 from mast3r_ros.errors import InvalidInput, Mast3rError
 from mast3r_ros.msg import PairStats
+from mast3r_ros.ros.filter_pairing import make_node_pairing
 from mast3r_ros.ros.outputs import message_class
 from mast3r_ros.wire.result_topics import STATS_TOPIC
 from mast3r_ros.wire.stamps import stamp_ns
@@ -36,6 +38,7 @@ _SETTLE_S = 0.3  # for a calibration to arrive before the first image
 _LOOK_S = 0.1
 _AFTER_IMAGE_S = 0.01
 _SEND_AGAIN_S = 1.0  # unless answers take longer
+_END_OF_TIME_NS = 2**31 * 10**9  # that a message holds
 _DEPTH = 32  # messages that may be under way on one topic
 
 OnPair = Callable[[float, int], None]
@@ -100,6 +103,8 @@ def play_into_node(
 class BagPlayer:
     """Publishes a bag's messages and hears of the node's answers by its statistics.
 
+    The time of recording goes out on /clock, for a node with use_sim_time; no other hears it.
+
     :param spin: lets the executor work for so many seconds, or until something has happened.
     :param target: full name of the node.
     """
@@ -123,6 +128,9 @@ class BagPlayer:
         self._publishers: dict[str, Publisher] = {}  # by the bag's topic
         self._answered_ns: set[int] = set()  # stamps; an answer may come while still sending
         self._slowest_s = 0.0
+        self._clock = node.create_publisher(Clock, '/clock', 1)
+        self._clock_ns = -1  # told last
+        self._has_rival_clock = False
         self._stats_topic = f'{target}/{STATS_TOPIC}'
         node.create_subscription(PairStats, self._stats_topic, self._on_stats, _DEPTH)
 
@@ -166,9 +174,11 @@ class BagPlayer:
         self._send_first_calibration(bag, cameras, window_ns[0])
         source_of = {camera.image: camera.source for camera in cameras}
         length_ns = max(1, min(window_ns[1], bag.end_ns or 0) - window_ns[0])
-        pairing = make_pairing(self._config.pairing)
+        pairing = make_node_pairing(self._config.pairing)
         messages = bag.messages(self._publishers, *window_ns)
+        self._has_rival_clock = self._node.count_publishers('/clock') > 1
         for message in masks_first(messages, cameras):
+            self._tell_time(message.time_ns)
             source, stamp = source_of.get(message.topic), message.stamp_ns
             if source is None or stamp is None:
                 self._publishers[message.topic].publish(message.data)
@@ -179,6 +189,14 @@ class BagPlayer:
                 on_pair((message.time_ns - window_ns[0]) / length_ns, self.played.sent)
                 if self.played.sent == part.pairs:
                     return
+
+    def _tell_time(self, time_ns: int) -> None:
+        """Let the clock go on, never back: a node would forget what it has."""
+        if self._has_rival_clock or not self._clock_ns < time_ns < _END_OF_TIME_NS:
+            return  # a simulator's, another player's; a message put forward; a damaged bag
+        self._clock_ns = time_ns
+        seconds, nanoseconds = divmod(time_ns, 10**9)
+        self._clock.publish(Clock(clock=Time(sec=seconds, nanosec=nanoseconds)))
 
     def _connect_camera(self, ours: CameraTopics, theirs: CameraTopics) -> None:
         names = [

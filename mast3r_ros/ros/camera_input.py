@@ -192,6 +192,7 @@ class CameraInput:
             self.masks,
             self._names,
             is_compressed=self._config.image_transport is ImageTransport.COMPRESSED,
+            significant_bits=self._config.significant_bits,
         )
 
 

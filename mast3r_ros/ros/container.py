@@ -17,7 +17,8 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.utilities import remove_ros_args
 
-from mast3r_ros.errors import InvalidInput, Mast3rError
+from mast3r_ros.config import ExecutorRule
+from mast3r_ros.errors import InvalidInput
 from mast3r_ros.ros.engine_hub import EngineHub
 from mast3r_ros.ros.executable import run_nodes
 from mast3r_ros.ros.perception_node import Mast3rNode
@@ -30,7 +31,7 @@ _EXAMPLES = """examples:
   ros2 run mast3r_ros container --node front --node /rear/mast3r --ros-args \\
       -r front:left/image:=/front/left/image_rect -p runtime.backend:=geometric
 
-exit codes: 0 stopped by a signal, 1 every node's engine failed, 2 wrong use"""
+exit codes: 0 stopped by a signal, 1 every node's engine is dead, 2 wrong use"""
 
 
 class Container(Node):
@@ -38,6 +39,7 @@ class Container(Node):
 
     :param names: nodes to load as soon as the container is spun, as ``[/NS/]NAME``.
     :param hub: where the nodes get their engines.
+    :param executor_rule: what is to spin them all.
     """
 
     def __init__(
@@ -46,9 +48,11 @@ class Container(Node):
         *,
         names: Sequence[str] = (),
         hub: EngineHub | None = None,
+        executor_rule: ExecutorRule = ExecutorRule.SINGLE,
         **keywords: Any,
     ) -> None:
         super().__init__(node_name, **keywords)
+        self.executor_rule = executor_rule
         self.nodes: dict[int, Mast3rNode] = {}  # by the number that unloading asks for
         self._hub = hub or EngineHub()
         self._next_id = 1
@@ -139,9 +143,9 @@ class Container(Node):
             node = self.nodes[response.unique_id]
             response.full_node_name = node.get_fully_qualified_name()
             response.success = True
-        except (Mast3rError, ValueError) as error:
+        except Exception as error:  # of rclpy too: names and rules that cannot be
             response.success = False
-            response.error_message = str(error)
+            response.error_message = _first_line(error)
         return response
 
     def _on_unload(self, request: Any, response: Any) -> Any:
@@ -161,6 +165,11 @@ class Container(Node):
         return response
 
 
+def _first_line(error: Exception) -> str:
+    """Return what is wrong in one line; rclpy's own words name places in its sources."""
+    return str(error).partition(', at /')[0].strip().replace('\n', ' ') or type(error).__name__
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a container until it is stopped."""
     words = remove_ros_args(list(argv) if argv is not None else sys.argv)[1:]
@@ -173,8 +182,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         '--node', action='append', default=[], metavar='NAME', help='load a node, as [/NS/]NAME'
     )
+    rules = [rule.value for rule in ExecutorRule]
+    parser.add_argument('--executor', choices=rules, default=rules[0], help=f'({rules[0]})')
     arguments = parser.parse_args(words)
-    return run_nodes(lambda: [Container(names=arguments.node)], argv)
+    rule = ExecutorRule(arguments.executor)
+    return run_nodes(lambda: [Container(names=arguments.node, executor_rule=rule)], argv)
 
 
 if __name__ == '__main__':

@@ -13,12 +13,15 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import rclpy
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
+from mast3r_ros.config import ExecutorRule
 from mast3r_ros.core.worker import ENGINE_THREAD
 from mast3r_ros.errors import InvalidInput, Mast3rError
+from mast3r_ros.ros.executors import make_executor
+from mast3r_ros.ros.log_forwarding import logs_forwarded
 
 EXIT_FAILED = 1
 EXIT_WRONG_USE = 2
@@ -35,7 +38,8 @@ def run_nodes(
 ) -> int:
     """Make nodes, spin them until a signal or a fatal failure, and return the exit code.
 
-    Where a thread hangs that nothing can end, the process ends here.
+    Where a thread hangs that nothing can end, the process ends here. The first node's
+    ``executor_rule``, if it has one, says what spins them.
 
     :param failure_of: says why a node can do nothing any more, or None while it can.
     """
@@ -60,7 +64,8 @@ def _run(
     try:
         _start_ros(argv)
         nodes = make_nodes()
-        return _spin(nodes, _stop_on_signals(), failure_of)
+        with logs_forwarded(nodes[0].get_logger()):
+            return _spin(nodes, _stop_on_signals(), failure_of)
     except KeyboardInterrupt:  # while nodes were still being made
         return EXIT_INTERRUPTED
     except ExternalShutdownException:
@@ -84,7 +89,7 @@ def _start_ros(argv: Sequence[str] | None) -> None:
 
 
 def _spin(nodes: Sequence[Node], stop: list[int], failure_of: Callable[[Node], str | None]) -> int:
-    executor = SingleThreadedExecutor()
+    executor = make_executor(getattr(nodes[0], 'executor_rule', ExecutorRule.SINGLE))
     for node in nodes:
         executor.add_node(node)
     try:
@@ -99,7 +104,7 @@ def _spin(nodes: Sequence[Node], stop: list[int], failure_of: Callable[[Node], s
         executor.shutdown()
 
 
-def _spin_once(executor: SingleThreadedExecutor, node: Node) -> None:
+def _spin_once(executor: Any, node: Node) -> None:
     """Wait for work and do it; a callback that raises ends nothing but itself."""
     try:
         executor.spin_once(timeout_sec=_LOOK_PERIOD_S)

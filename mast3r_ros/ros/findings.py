@@ -63,6 +63,7 @@ class Snapshot:
 
     engine_state: WorkerState = WorkerState.NEW
     engine_error: str | None = None
+    instead_of: str | None = None  # why the engine replaces the one that was asked for
     state_s: float = 0.0  # for how long the engine is in that state
     failure: str | None = None  # why the last transition failed
     active: bool = False
@@ -74,6 +75,7 @@ class Snapshot:
     drops_lately: Mapping[str, int] | None = None  # of pairs
     closest_miss_ms: float | None = None
     tolerance_ms: float = 0.0
+    only_equal_stamps: bool = False  # by pairing.sync: exact
     last_problem: str | None = None
     median_age_ms: float | None = None
     notes: tuple[str, ...] = ()
@@ -92,6 +94,15 @@ def findings(now: Snapshot) -> list[Finding]:
     return sorted(found, key=lambda item: -item.level)
 
 
+def no_engine(error: object) -> str:
+    """Say that the engine could not be had, and what to do."""
+    return (
+        f'there is no engine: {error}; once that is mended, configure the node anew (deactivate, '
+        'cleanup, configure, activate) or restart it; with runtime.fallback: geometric stereo '
+        'geometry runs meanwhile'
+    )
+
+
 def _about_engine(now: Snapshot) -> Iterator[Finding]:
     state = now.engine_state
     if now.failure is not None:
@@ -99,15 +110,19 @@ def _about_engine(now: Snapshot) -> Iterator[Finding]:
     elif state is WorkerState.LOADING:
         text = f'the engine is loading, for {now.state_s:.0f} s now; results follow'
         yield Finding(Level.WARN, 'engine', text)
-    elif state in (WorkerState.FAILED, WorkerState.DEAD):
-        text = f'the engine is {state.value}: {now.engine_error}'
-        yield Finding(Level.ERROR, 'engine', text)
+    elif state is WorkerState.FAILED:
+        yield Finding(Level.ERROR, 'engine', no_engine(now.engine_error))
+    elif state is WorkerState.DEAD:
+        yield Finding(Level.ERROR, 'engine', f'the engine is dead: {now.engine_error}')
     elif not now.active:
         yield Finding(Level.OK, 'engine', 'the node is not active')
     elif not now.listened_to:
         yield Finding(Level.OK, 'engine', 'nobody listens to any output, so nothing is computed')
     elif state is WorkerState.READY:
         yield Finding(Level.OK, 'engine', 'the engine is ready')
+    if state is WorkerState.READY and now.instead_of is not None:
+        text = f'geometry runs instead, as runtime.fallback asks: {now.instead_of}'
+        yield Finding(Level.WARN, 'engine', text)
 
 
 def _about_images(item: InputFacts) -> Iterator[Finding]:
@@ -165,10 +180,14 @@ def _about_masks(item: InputFacts) -> Iterator[Finding]:
 def _about_pairing(now: Snapshot) -> Iterator[Finding]:
     all_sending = all(item.is_sending for item in now.inputs)
     if all_sending and not now.paired_lately and now.closest_miss_ms is not None:
+        rule, cure = (
+            ('pairing.sync exact asks for equal ones', 'set pairing.sync to nearest')
+            if now.only_equal_stamps
+            else (f'the tolerance is {now.tolerance_ms:g} ms', 'raise pairing.tolerance_s')
+        )
         text = (
-            f'left and right stamps are {now.closest_miss_ms:.1f} ms apart at best and the '
-            f'tolerance is {now.tolerance_ms:g} ms; synchronise the cameras or raise '
-            'pairing.tolerance_s'
+            f'left and right stamps are {now.closest_miss_ms:.1f} ms apart at best and {rule}; '
+            f'synchronise the cameras or {cure}'
         )
         yield Finding(Level.ERROR, 'pairs', text)
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.lifecycle import LifecycleNode
 
+from mast3r_ros.config import SyncRule
 from mast3r_ros.core.worker import WorkerState
 from mast3r_ros.ros import qos
 from mast3r_ros.ros.camera_input import CameraInput
@@ -87,6 +88,7 @@ class Health:
         return Snapshot(
             engine_state=state,
             engine_error=None if session.worker.error is None else str(session.worker.error),
+            instead_of=session.worker.instead_of,
             state_s=self._seconds_in(state),
             failure=failure,
             active=session.active,
@@ -98,6 +100,7 @@ class Health:
             drops_lately=self._lately('drops', session.pipeline.drops),
             closest_miss_ms=None if miss_ns is None else miss_ns / 1e6,
             tolerance_ms=session.config.pairing.tolerance_s * 1e3,
+            only_equal_stamps=session.config.pairing.sync is SyncRule.EXACT,
             last_problem=session.last_problem,
             median_age_ms=statistics.median(session.ages_ms) if session.ages_ms else None,
             notes=result.notes if result is not None and lately['answered'] else (),

@@ -3,16 +3,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from rclpy.clock import Clock, ClockType, JumpThreshold, TimeJump
 from rclpy.duration import Duration
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.timer import Timer
 from std_srvs.srv import Trigger
 
-from mast3r_ros.config import NodeConfig
+from mast3r_ros.config import ExecutorRule, NodeConfig
 from mast3r_ros.core.worker import WorkerState
 from mast3r_ros.ros.engine_hub import EngineHub
+from mast3r_ros.ros.findings import no_engine
 from mast3r_ros.ros.health import PERIOD_S, Health
 from mast3r_ros.ros.lifecycle import (
     ImpossibleTransition,
@@ -51,6 +54,7 @@ class Mast3rNode(LifecycleNode):
         self.session: Session | None = None
         self.failure: str | None = None  # why the last transition failed
         self._hub = hub or EngineHub()
+        self._is_gone = False
         self._said_state: WorkerState | None = None
         try:
             self._declared = NodeParameters(self, defaults, self._on_parameters)
@@ -63,12 +67,10 @@ class Mast3rNode(LifecycleNode):
         self._jumps = self.get_clock().create_jump_callback(
             _ANY_JUMP_BACK, post_callback=self._on_time_jump
         )
-        # The node's own clock stands still with use_sim_time until somebody publishes the time.
-        steady = Clock(clock_type=ClockType.STEADY_TIME)
-        self._look_timer = self.create_timer(_LOOK_PERIOD_S, self._look, clock=steady)
-        self._health_timer = self.create_timer(PERIOD_S, self._report, clock=steady)
+        self._look_timer = self._timer(_LOOK_PERIOD_S, self._look)
+        self._health_timer = self._timer(PERIOD_S, self._report)
         if self.config.autostart:
-            self._start_timer = self.create_timer(0.0, self._autostart, clock=steady)
+            self._start_timer = self._timer(0.0, self._autostart)
 
     @property
     def config(self) -> NodeConfig:
@@ -76,14 +78,19 @@ class Mast3rNode(LifecycleNode):
         return self._declared.config
 
     @property
+    def executor_rule(self) -> ExecutorRule:
+        """What is to spin this node in a process of its own."""
+        return self.config.executor
+
+    @property
     def fatal(self) -> str | None:
-        """Why this node can do nothing any more: its engine failed or is dead; else None."""
-        if self.session is None:
+        """Why this node can do nothing any more: its engine is dead; else None.
+
+        One that could not be had in the first place can be asked for again by configuring.
+        """
+        if self.session is None or self.session.worker.state is not WorkerState.DEAD:
             return None
-        worker = self.session.worker
-        if worker.state in (WorkerState.FAILED, WorkerState.DEAD):
-            return str(worker.error)
-        return None
+        return str(self.session.worker.error)
 
     @logged
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -128,9 +135,20 @@ class Mast3rNode(LifecycleNode):
 
     def destroy_node(self) -> None:
         """Free the engine, then the node."""
+        self._is_gone = True
         self._end_session()
         super().destroy_node()
         leave_graph(self)
+
+    def _timer(self, period_s: float, callback: Callable[[], None]) -> Timer:
+        """Call back every so often, as long as this node is there."""
+
+        def call() -> None:
+            if not self._is_gone:  # the events executor may still have a call of it in hand
+                callback()
+
+        # The node's own clock stands still with use_sim_time until somebody publishes the time.
+        return self.create_timer(period_s, call, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
     def _end_session(self) -> None:
         session, self.session = self.session, None
@@ -171,8 +189,10 @@ class Mast3rNode(LifecycleNode):
         if worker.state is self._said_state:
             return
         self._said_state = worker.state
-        if worker.state in (WorkerState.FAILED, WorkerState.DEAD):
-            self.get_logger().error(f'the engine is {worker.state.value}: {worker.error}')
+        if worker.state is WorkerState.FAILED:
+            self.get_logger().error(no_engine(worker.error))
+        elif worker.state is WorkerState.DEAD:
+            self.get_logger().error(f'the engine is dead: {worker.error}')
         else:
             self.get_logger().info(f'the engine is {worker.state.value}')
 

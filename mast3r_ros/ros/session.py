@@ -15,9 +15,10 @@ from mast3r_ros.core.pipeline import Pipeline
 from mast3r_ros.core.products import PairResult
 from mast3r_ros.core.views import LazyView
 from mast3r_ros.core.worker import EngineWorker
-from mast3r_ros.errors import Mast3rError
+from mast3r_ros.errors import EngineCancelled, Mast3rError
 from mast3r_ros.ros.camera_input import CameraInput
 from mast3r_ros.ros.engine_hub import EngineHub
+from mast3r_ros.ros.filter_pairing import make_node_pairing
 from mast3r_ros.ros.outputs import Outputs
 from mast3r_ros.wire.input_topics import CAMERA_TOPICS
 
@@ -34,6 +35,7 @@ class Session:
     def __init__(self, node: LifecycleNode, config: NodeConfig, hub: EngineHub) -> None:
         masks = _mask_stores(config)
         cameras = CAMERA_TOPICS[config.pairing.mode]
+        pairing = make_node_pairing(config.pairing)
         self.config = config
         self.active = False
         self.last_problem: str | None = None
@@ -53,6 +55,7 @@ class Session:
             config,
             on_result=self._on_result,
             on_problem=self._on_problem,
+            pairing=pairing,
             queue_limit=config.input.queue_limit if config.input.queue is QueueRule.ALL else 1,
         )
 
@@ -131,6 +134,8 @@ class Session:
         self.ages_ms.append(self.outputs.publish(result, self.drops))
 
     def _on_problem(self, _pair: ViewPair, error: Exception) -> None:
+        if isinstance(error, EngineCancelled) and not self.active:
+            return  # the node ends or was deactivated: nobody waits for that pair
         self._say(str(error) or type(error).__name__)
 
     def _say(self, problem: str) -> None:

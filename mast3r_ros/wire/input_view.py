@@ -33,15 +33,17 @@ def make_view(
     topics: TopicNames,
     *,
     is_compressed: bool,
+    significant_bits: int = 16,
 ) -> View:
     """Return the view of an image message.
 
     :param is_compressed: the message is a ``sensor_msgs/CompressedImage``.
+    :param significant_bits: of 16-bit samples, see :func:`to_8_bits`.
     :raises InvalidInput: image, calibration or mask cannot be used.
     """
-    decode: Callable[[Any], ImageArray] = decode_compressed if is_compressed else decode_image
+    decode: Callable[..., ImageArray] = decode_compressed if is_compressed else decode_image
     with _naming(topics.image):
-        image = decode(message)
+        image = decode(message, significant_bits=significant_bits)
     height, width = image.shape[:2]
     with _naming(topics.info):
         if camera is not None:

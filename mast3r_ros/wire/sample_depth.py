@@ -14,7 +14,7 @@ from mast3r_ros.wire.raw_fields import ByteArray
 
 Samples = NDArray[np.uint8] | NDArray[np.uint16]
 
-_BITS = (9, 16)
+_BITS = (8, 16)
 
 
 def to_8_bits(samples: Samples, significant_bits: int = 16) -> ByteArray:

@@ -22,6 +22,7 @@ import rclpy
 from rclpy.context import Context
 from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.executors import SingleThreadedExecutor
+from rclpy.serialization import deserialize_message
 from support import bag_files
 from support.bag_files import START_NS, stamp_of, stereo_plan
 
@@ -29,6 +30,7 @@ from mast3r_ros.bags.bag import Bag
 from mast3r_ros.bags.message_types import MessageTypes
 from mast3r_ros.bags.recorded import RecordedMessage
 from mast3r_ros.cli import replay
+from mast3r_ros.msg import PairStats
 from mast3r_ros.ros.outputs import message_class
 
 DEADLINE_S = 120.0
@@ -178,6 +180,18 @@ def test_the_node_is_found_under_other_names_and_topics(flight):
     with running_node(*(part for name in names for part in ('-r', name))):
         code, report, said = play(flight, '--node', '/arm/eye', '--frames', '3')
     assert (code, report) == (0, {'pairs': 3, 'answered': 3, 'unanswered': 0}), said
+
+
+def test_a_node_on_simulated_time_gets_the_time_of_recording(flight):
+    stats = {'/mast3r/stats': 'mast3r_ros/msg/PairStats'}
+    with running_node('-p', 'use_sim_time:=true'), listening(stats) as heard:
+        code, report, said = play(flight)
+        again, _, _ = play(flight, '--frames', '2')  # the clock goes back, once, in between
+    assert (code, again) == (0, 0), said
+    assert report == {'pairs': 8, 'answered': 8, 'unanswered': 0}
+    ages_ms = [deserialize_message(data, PairStats).age_ms for _, data in heard]
+    assert len(ages_ms) >= 10
+    assert all(-1000.0 < age_ms < 1000.0 for age_ms in ages_ms), ages_ms
 
 
 def test_a_sequence_is_played_frame_by_frame(tmp_path):

@@ -95,6 +95,13 @@ WRONG = {
         '16.7 ms apart',
         'pairing.tolerance_s',
     ),
+    'stamps not equal': (
+        replace(WELL, paired_lately=0, closest_miss_ms=0.4, only_equal_stamps=True),
+        Level.ERROR,
+        'pairs',
+        '0.4 ms apart at best and pairing.sync exact asks for equal ones',
+        'pairing.sync to nearest',
+    ),
     'overflow': (
         replace(WELL, drops_lately={'overflow': 3}),
         Level.ERROR,
@@ -136,6 +143,20 @@ WRONG = {
         'engine',
         'for 12 s',
         '',
+    ),
+    'no engine': (
+        replace(WELL, engine_state=WorkerState.FAILED, engine_error='no model; export it'),
+        Level.ERROR,
+        'engine',
+        'there is no engine: no model; export it',
+        'configure',
+    ),
+    'fallback': (
+        replace(WELL, instead_of='no model; export it'),
+        Level.WARN,
+        'engine',
+        'geometry runs instead',
+        'no model; export it',
     ),
     'dead': (
         replace(WELL, engine_state=WorkerState.DEAD, engine_error='it hangs'),

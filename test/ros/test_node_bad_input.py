@@ -42,6 +42,8 @@ MALFORMED = {
     'an absurd size': changed(width=2**32 - 1, height=2**32 - 1),
     'a huge size': changed(width=100_000, height=100_000, step=300_000),
     'an unknown encoding': changed(encoding='32FC1'),
+    'depth instead of a picture': changed(encoding='16UC1', step=96 * 2),
+    'colours of another layout': changed(encoding='nv24'),
     'no encoding': changed(encoding=''),
     'a very long encoding': changed(encoding='rgb8' * 10_000),
     'odd sides for shared colours': changed(encoding='nv12', height=63),
@@ -98,6 +100,14 @@ def test_malformed_images_are_reported_with_their_topic_and_what_is_wrong(world)
     fed.show(2 * S)
     world.told('pairs', '1 pairs answered')
     assert world.value('pairs', 'dropped_invalid_input') == '1'
+
+
+@pytest.mark.parametrize('encoding', ['nv24', '16UC1', '32FC1'])
+def test_an_encoding_that_cannot_be_read_is_named_with_those_that_can(world, encoding):
+    fed = Fed(world)
+    fed.feed(changed(encoding=encoding), 1 * S)
+    words = f"/left/image: encoding '{encoding}' cannot be read; allowed are mono8, "
+    assert 'nv12' in world.told('pairs', words).message
 
 
 @pytest.mark.parametrize('codec', ['png', 'jpg'])

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import pytest
 from raw_images import smooth_image
+from rclpy.parameter import Parameter
 from ros_engines import ScriptedEngine
 from ros_world import until
 
@@ -74,6 +75,85 @@ def test_a_name_that_is_taken_and_a_node_that_is_none_are_refused(container):
     with pytest.raises(InvalidInput, match='no node 77 here'):
         container.unload(77)
     assert len(container.nodes) == len(NAMES)
+
+
+class Composer:
+    """Asks a container as ``ros2 component`` and launch files do."""
+
+    def __init__(self, world, container):
+        self._world = world
+        self._place = f'{container.get_fully_qualified_name()}/_container'
+
+    def load(self, name, namespace='', rules=(), plugin='mast3r_ros::Mast3rNode', **parameters):
+        from composition_interfaces.srv import LoadNode
+
+        request = LoadNode.Request(
+            package_name='mast3r_ros',
+            plugin_name=plugin,
+            node_name=name,
+            node_namespace=namespace,
+            remap_rules=list(rules),
+            parameters=[
+                Parameter(key.replace('__', '.'), value=value).to_parameter_msg()
+                for key, value in parameters.items()
+            ],
+        )
+        return self._world.call(LoadNode, f'{self._place}/load_node', request)
+
+    def unload(self, number):
+        from composition_interfaces.srv import UnloadNode
+
+        request = UnloadNode.Request(unique_id=number)
+        return self._world.call(UnloadNode, f'{self._place}/unload_node', request)
+
+    def nodes(self):
+        from composition_interfaces.srv import ListNodes
+
+        answer = self._world.call(ListNodes, f'{self._place}/list_nodes', ListNodes.Request())
+        return dict(zip(answer.unique_ids, answer.full_node_names, strict=True))
+
+
+@pytest.fixture
+def composer(world, container):
+    pytest.importorskip('composition_interfaces', reason='needs composition_interfaces')
+    return Composer(world, container)
+
+
+def test_other_programs_load_list_and_unload_nodes_by_service(world, container, composer):
+    rules = ['left/image:=/rig/left', 'right/image:=/rig/right']
+    answer = composer.load('eye', '/tail', rules, pairing__tolerance_s=0.25)
+    assert (answer.success, answer.full_node_name) == (True, '/tail/eye')
+    assert composer.nodes() == {1: NAMES[0], 2: NAMES[1], 3: NAMES[2], 4: '/tail/eye'}
+    node = container.nodes[answer.unique_id]
+    assert node.config.pairing.tolerance_s == 0.25
+    until(lambda: node.session, 'the node configures itself')
+    assert [item.image_topic for item in node.session.inputs] == ['/rig/left', '/rig/right']
+    assert composer.unload(answer.unique_id).success
+    assert list(composer.nodes().values()) == list(NAMES)
+
+
+WRONG_LOADS = {
+    'a name that is taken': ({'name': 'eye', 'namespace': '/arm'}, 'loaded already'),
+    'a name that is none': ({'name': 'an eye'}, 'an eye'),
+    'an unknown node': ({'name': 'eye', 'plugin': 'image_proc::RectifyNode'}, 'RectifyNode'),
+    'an unknown setting': ({'name': 'eye', 'matching__topk': 3}, 'did you mean matching.top_k'),
+    'a wrong value': ({'name': 'eye', 'matching__top_k': -3}, 'matching.top_k is -3'),
+    'a rule that is none': ({'name': 'eye', 'rules': ['left/image']}, 'left/image'),
+}
+
+
+@pytest.mark.parametrize('what', WRONG_LOADS)
+def test_what_cannot_be_loaded_is_answered_in_words(container, composer, what):
+    request, words = WRONG_LOADS[what]
+    answer = composer.load(**request)
+    assert not answer.success
+    assert words in answer.error_message
+    assert len(composer.nodes()) == len(NAMES)
+
+
+def test_what_cannot_be_unloaded_is_answered_in_words(composer):
+    answer = composer.unload(77)
+    assert (answer.success, 'no node 77 here' in answer.error_message) == (False, True)
 
 
 def test_time_that_stands_still_does_not_keep_the_nodes_from_being_loaded(world):

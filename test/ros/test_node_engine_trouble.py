@@ -124,9 +124,10 @@ def test_an_engine_that_cannot_be_had_is_said_and_asked_for_again_by_configuring
         return ScriptedEngine()
 
     trial = Trial(world, hub=EngineHub(make))
-    assert world.told('engine', 'failed', 'plug it in').level == b'\x02'
-    assert trial.node.fatal == 'no such device; plug it in'
+    assert world.told('engine', 'there is no engine', 'plug it in', 'cleanup').level == b'\x02'
+    assert trial.node.fatal is None
     trial.show(1)
+    until(lambda: trial.drops() == {'no_engine': 1}, 'the pair is counted')
     for step in ('deactivate', 'cleanup', 'configure', 'activate'):
         assert world.change(step)
     world.ready(*trial._cameras)

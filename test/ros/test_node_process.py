@@ -54,10 +54,14 @@ class Program:
 STATES = {
     'unconfigured': ['quiet', 'autostart:=false'],
     'loading an engine': ['slow load'],
+    'configured but not active': ['inactive', 'autostart:=false'],
+    'without an engine': ['missing'],
     'idle': ['quiet'],
+    'idle under the events executor': ['quiet', 'executor:=events'],
     'working': ['slow'],
     'working and deaf to being cancelled': ['hanging'],
     'working with the geometric engine': ['geometric'],
+    'working under the events executor': ['geometric', 'executor:=events'],
 }
 
 
@@ -95,11 +99,14 @@ def test_an_engine_that_is_dead_ends_the_program_with_an_error():
     assert 'could not be cancelled; restart the process' in errors
 
 
-def test_an_engine_that_cannot_be_had_ends_the_program_with_an_error():
+def test_an_engine_that_cannot_be_had_is_said_and_the_program_stays_for_another_try():
     with Program('missing') as program:
-        _, code, errors = program.end()
-    assert code == 1
-    assert 'error: no such device; plug it in' in errors
+        program.wait_for('still there')
+        _, code, errors = program.end(signal.SIGINT)
+    assert code == 0
+    assert 'there is no engine: no such device; plug it in' in errors
+    assert 'runtime.fallback: geometric' in errors
+    assert 'Traceback' not in errors
 
 
 @pytest.mark.parametrize(
@@ -117,11 +124,25 @@ def test_wrong_settings_end_the_program_in_one_sentence(argument, words):
     assert 'Traceback' not in errors
 
 
-def test_a_callback_that_raises_does_not_end_the_program():
-    with Program('raising callback') as program:
+@pytest.mark.parametrize('executor', ['single', 'events'])
+def test_a_callback_that_raises_does_not_end_the_program(executor):
+    with Program('raising callback', f'executor:={executor}') as program:
         program.wait_for('there')
         program.wait_for('still there')
         _, code, errors = program.end(signal.SIGINT)
     assert code == 0
     assert 'a callback failed' in errors
     assert 'nobody expected this' in errors
+
+
+def test_what_the_library_logs_is_the_nodes_log():
+    """A fallback above all: that other than the engine asked for runs must not go unseen."""
+    settings = ('runtime.backend:=coreml', 'runtime.fallback:=geometric')
+    with Program('real', *settings) as program:
+        program.wait_for('still there')
+        _, code, errors = program.end(signal.SIGINT)
+    assert code == 0
+    lines = [line for line in errors.splitlines() if 'geometric engine runs instead' in line]
+    assert len(lines) == 1
+    assert '[WARN]' in lines[0]
+    assert '[mast3r]' in lines[0]

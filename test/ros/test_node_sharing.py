@@ -131,9 +131,9 @@ def test_an_engine_that_failed_is_tried_again_by_the_next_that_needs_it(world):
         return ScriptedEngine()
 
     hub = EngineHub(make)
-    first = world.start(hub=hub, name='first')
-    until(lambda: first.fatal, 'the first node has no engine')
-    second = world.start(hub=hub, name='second')
+    world.start(hub=hub, name='first')
+    told = world.told('engine', 'there is no engine: not yet', node='/first')
+    world.start(hub=hub, name='second')
     world.told('engine', 'nobody listens', node='/second')
-    assert second.fatal is None
-    assert first.fatal == 'not yet'
+    assert told.level == b'\x02'
+    assert 'there is no engine: not yet' in world.health('engine', node='/first').message

@@ -14,6 +14,7 @@ from ros_cameras import CameraDouble
 from ros_engines import ScriptedEngine
 
 from mast3r_ros.core.benchmark import made_up_pair
+from mast3r_ros.core.worker import WorkerState
 from mast3r_ros.engines.registry import get_runtime
 from mast3r_ros.errors import EngineUnavailable
 from mast3r_ros.ros.engine_hub import EngineHub
@@ -45,7 +46,11 @@ class Surroundings(Node):
         now_ns = self.get_clock().now().nanoseconds
         for camera, image in zip(self._cameras, self._images, strict=True):
             camera.show(image, now_ns)
-        if self._kind in ('quiet', 'raising callback') and self._ticks == 5:
+        if self._kind == 'inactive' and self._ticks == 5:
+            self._node.trigger_configure()
+        if self._kind in ('quiet', 'inactive', 'raising callback') and self._ticks == 5:
+            say('there')
+        if self._kind == 'missing' and self._has_no_engine():
             say('there')
         if self._kind == 'geometric' and self._answered() >= 3:
             say('there')
@@ -54,6 +59,10 @@ class Surroundings(Node):
 
     def _answered(self):
         return self._node.session.pipeline.answered if self._node.session else 0
+
+    def _has_no_engine(self):
+        session = self._node.session
+        return session is not None and session.worker.state is WorkerState.FAILED
 
     def _raise(self):
         raise RuntimeError('nobody expected this')
@@ -80,6 +89,8 @@ def work_slowly(number, engine):
 
 ENGINES = {
     'quiet': lambda config: ScriptedEngine(),
+    'inactive': lambda config: ScriptedEngine(),
+    'real': get_runtime,
     'raising callback': lambda config: ScriptedEngine(),
     'slow load': load,
     'missing': miss,
@@ -96,7 +107,7 @@ def make_nodes(kind):
 
 def main():
     kind, *settings = sys.argv[1:]
-    settings.append(f'output.always_on:={str(kind != "quiet").lower()}')
+    settings.append(f'output.always_on:={str(kind not in ("quiet", "inactive")).lower()}')
     if kind == 'geometric':
         settings.append('runtime.backend:=geometric')
     arguments = [sys.argv[0], '--ros-args']

@@ -70,9 +70,9 @@ def stamp_of(message):
 class Spinner:
     """Spins a node in a thread of its own; ``errors`` keeps what its callbacks raised."""
 
-    def __init__(self, node):
+    def __init__(self, node, executor=None):
         self.errors = []
-        self._executor = SingleThreadedExecutor()
+        self._executor = executor or SingleThreadedExecutor()
         self._executor.add_node(node)
         self._going_on = True
         self._thread = threading.Thread(target=self._spin, daemon=True)
@@ -148,9 +148,9 @@ class World:
             node = Mast3rNode(name, hub=hub, parameter_overrides=overrides, **keywords)
         return self.adopt(node)
 
-    def adopt(self, node):
+    def adopt(self, node, executor=None):
         """Spin a node and end it with this world."""
-        self._started[node] = Spinner(node)
+        self._started[node] = Spinner(node, executor)
         return node
 
     def stop(self, node):

@@ -64,6 +64,16 @@ def test_a_frame_carries_picture_stamp_and_frame():
     assert views[0].mask is None
 
 
+def test_a_12_bit_camera_uses_the_whole_range():
+    fields = image_fields(PICTURE, START_NS, 'optical').values
+    wide = np.full((2, 3), 4095, '<u2')
+    changed = {'encoding': 'mono16', 'width': 3, 'height': 2, 'step': 6}
+    twelve = MessageFields(IMAGE, {**fields, **changed, 'data': wide.view(np.uint8).reshape(-1)})
+    for bits, white in ((12, 255), (16, 16)):
+        _, views = frames_of([message('/image', 0, twelve)], significant_bits=bits)
+        np.testing.assert_array_equal(views[0].image, np.full((2, 3, 3), white))
+
+
 def test_the_calibration_counts_from_its_message_on():
     _, views = frames_of([image(0), info(1), image(50), info(51), image(100), info(101, 0.2)])
     assert views[0].camera is None

@@ -14,14 +14,13 @@ from hypothesis import strategies as st
 
 from mast3r_ros.config import PairingConfig
 from mast3r_ros.core.pairing import (
-    QUEUE_LIMIT,
     Pairing,
     SequencePairing,
     StereoPairing,
     make_pairing,
 )
 from mast3r_ros.core.views import View
-from mast3r_ros.errors import InvalidInput
+from mast3r_ros.errors import ConfigError, InvalidInput
 
 MS = 1_000_000
 SHARP_START = 8  # frames that both cameras deliver before anything is dropped
@@ -242,11 +241,12 @@ def test_a_long_pause_costs_nothing() -> None:
     assert [left for left, _ in pairs] == numbers
 
 
-def test_a_lone_camera_waits_in_a_bounded_queue() -> None:
-    pairing = StereoPairing(0.01)
+@pytest.mark.parametrize('limit', [2, 16])
+def test_a_lone_camera_waits_in_a_bounded_queue(limit: int) -> None:
+    pairing = StereoPairing(0.01, limit)
     for number in range(100):
         assert pairing.add('left', Tick(number * 33 * MS, number)) == []
-    assert pairing.drops == {'no_partner': 100 - QUEUE_LIMIT}
+    assert pairing.drops == {'no_partner': 100 - limit}
 
 
 def test_a_camera_that_comes_back_is_paired_again() -> None:
@@ -313,3 +313,10 @@ def test_settings_choose_the_pairing() -> None:
     assert isinstance(stereo, StereoPairing)
     assert len(feed(sequence, [('image', Tick(number)) for number in range(10)])) == 7
     assert len(feed(stereo, both(range(10), gap_ns=10 * MS))) == 10
+
+
+@pytest.mark.parametrize('sync', ['exact', 'approximate'])
+def test_a_pairing_that_only_the_node_can_do_is_refused_without_it(sync: str) -> None:
+    with pytest.raises(ConfigError, match=f'pairing.sync is {sync}, .* set it to nearest'):
+        make_pairing(PairingConfig(sync=sync))
+    assert isinstance(make_pairing(PairingConfig(mode='sequence', sync=sync)), SequencePairing)

@@ -115,7 +115,7 @@ def test_16_bits_are_scaled_over_their_whole_range(big_endian):
     assert decode_image(message)[0, :, 0].tolist() == [0, 0, 1, 1, 128, 254, 255]
 
 
-@pytest.mark.parametrize('bits', [10, 12, 14])
+@pytest.mark.parametrize('bits', [8, 10, 12, 14])
 def test_cameras_of_fewer_bits_use_the_whole_range_too(bits):
     top = 2**bits - 1
     values = np.array([[0, top // 2, top, 65535]], '<u2')
@@ -123,10 +123,10 @@ def test_cameras_of_fewer_bits_use_the_whole_range_too(bits):
     assert decoded[0, :, 0].tolist() == [0, 127, 255, 255]
 
 
-@pytest.mark.parametrize('bits', [0, 8, 17])
+@pytest.mark.parametrize('bits', [0, 7, 17])
 def test_impossible_bit_depth_is_refused(bits):
     message = raw_images.message(np.zeros((1, 1), '<u2'), 'mono16', 1)
-    with pytest.raises(InvalidInput, match='9 to 16'):
+    with pytest.raises(InvalidInput, match='8 to 16'):
         decode_image(message, significant_bits=bits)
 
 

@@ -1,0 +1,272 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What every engine that runs an exported network shares; only running a stage is its own.
+
+A pair passes the encoder (each view by itself), the decoder and then the heads of what is asked:
+nothing else is run, nor even loaded.
+"""
+
+from __future__ import annotations
+
+import abc
+import logging
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mast3r_ros.config import MASt3RRuntimeConfig
+from mast3r_ros.core.cameras import Matrix
+from mast3r_ros.core.engine import EngineInterface, FeaturePair, Features
+from mast3r_ros.core.memory import give_back_memory
+from mast3r_ros.core.postprocess import descriptors, points
+from mast3r_ros.core.preprocessing import to_grid
+from mast3r_ros.core.results import FloatArray, InferenceResult, Output, ScaleSource
+from mast3r_ros.core.views import Grid, View
+from mast3r_ros.engines.network_size import check_settings_shape, first_shape, plan_view
+from mast3r_ros.errors import EngineCancelled, EngineFailed, InvalidInput
+from mast3r_ros.models.description import DECODER, ENCODER, Shape
+from mast3r_ros.models.folder import ModelFolder
+from mast3r_ros.models.getting import how_to_export
+
+_log = logging.getLogger(__name__)
+
+Values = Mapping[str, Any]
+"""Arrays by the names of a graph's inputs or outputs, in the engine's own type."""
+
+
+class NetworkFeatures(Features):
+    """The encoder's tokens of one view, where the engine left them."""
+
+    def __init__(self, grid: Grid, engine: NetworkEngine, tokens: Any) -> None:
+        super().__init__(grid, engine.key)
+        self._engine = engine
+        self._tokens = tokens
+        self._nbytes = engine.bytes_of(tokens)
+
+    @property
+    def tokens(self) -> Any:
+        """The tokens in the engine's own type."""
+        if self._tokens is None:
+            raise EngineFailed('the features were released; encode the view again')
+        return self._tokens
+
+    @property
+    def shape(self) -> Shape:
+        """Height and width of the network input they come from."""
+        return self.grid.height, self.grid.width
+
+    @property
+    def nbytes(self) -> int:
+        """Memory it holds, in bytes."""
+        return 0 if self._tokens is None else self._nbytes
+
+    def global_descriptor(self) -> FloatArray:
+        """Return the direction of the mean token."""
+        tokens = np.asarray(self._engine.to_host(self.tokens), np.float32)
+        mean: FloatArray = tokens.reshape(-1, tokens.shape[-1]).mean(axis=0)
+        mean /= np.float32(max(float(np.linalg.norm(mean)), 1e-12))
+        return mean
+
+    def release(self) -> None:
+        """Give the tokens back."""
+        self._tokens = None
+
+
+class NetworkEngine(EngineInterface):
+    """Answers pairs with the network of a model folder.
+
+    :param name: the backend's name.
+    """
+
+    def __init__(self, name: str, config: MASt3RRuntimeConfig, folder: ModelFolder) -> None:
+        model = folder.description
+        self.matching = config.matching
+        self.folder = folder
+        self.provides = Output.CLOUD_1 | Output.CLOUD_2
+        if model.has_descriptors:
+            self.provides |= Output.DESC
+        self.key = f'{name}:{model.variant.value}:{model.precision.value}:{model.weights.sha256}'
+        self._name = name
+        # The folder settles which network it is; the settings only said where to look.
+        self._model = config.model.replace(variant=model.variant)
+        self._cancelled = threading.Event()
+        self._closed = False
+        check_settings_shape(folder, self._model)
+        if model.seeded:
+            _log.warning(
+                'the weights of %s are made up: what it answers means nothing', folder.path
+            )
+
+    @abc.abstractmethod
+    def _load(self, stage: str, shape_1: Shape, shape_2: Shape) -> bool:
+        """Make a stage ready to run; True if that took work."""
+
+    @abc.abstractmethod
+    def _run(self, stage: str, shape_1: Shape, shape_2: Shape, values: Values) -> Values:
+        """Run a stage on those of ``values`` that it takes; return what it makes."""
+
+    @abc.abstractmethod
+    def to_host(self, value: Any) -> NDArray[Any]:
+        """Return a stage's output as an array in this process's memory."""
+
+    @abc.abstractmethod
+    def bytes_of(self, value: Any) -> int:
+        """Return the memory that a stage's output takes."""
+
+    def prepare(self, view: View) -> Grid:
+        """Resize and crop by the published rule, onto a size that the model has."""
+        return to_grid(view, plan_view(view, self.folder, self._model), self._model.resize)
+
+    def encode(self, grids: Sequence[Grid]) -> list[Features]:
+        """Encode views one after the other."""
+        self._begin()
+        return [self._encode(grid) for grid in grids]
+
+    def decode(self, pairs: Sequence[FeaturePair], outputs: Output) -> list[InferenceResult]:
+        """Answer pairs one after the other."""
+        self._begin()
+        return [self._answer(*pair, outputs & self.provides) for pair in pairs]
+
+    def scale_source(self, T_2_1: Matrix | None) -> ScaleSource:
+        """Return metres for a metric network, no unit otherwise."""
+        return ScaleSource.MODEL if self.folder.description.metric else ScaleSource.NONE
+
+    def cancel(self) -> None:
+        """Make a running call raise EngineCancelled soon."""
+        self._cancelled.set()
+
+    def close(self) -> None:
+        """Free what is loaded, down to the memory that the C library would keep."""
+        if not self._closed:
+            self._closed = True
+            self._unload()
+            give_back_memory()
+
+    @abc.abstractmethod
+    def _unload(self) -> None:
+        """Let go of all stages."""
+
+    def _warm_up(self) -> None:
+        """Load what every pair needs where only one size can come; heads wait to be asked for."""
+        shape = first_shape(self.folder, self._model)
+        if shape is not None:
+            self._load(ENCODER, shape, shape)
+            self._load(DECODER, shape, shape)
+
+    def _begin(self) -> None:
+        if self._closed:
+            raise EngineFailed(f'the {self._name} engine is closed; make a new one')
+        self._cancelled.clear()
+
+    def _check_cancelled(self) -> None:
+        if self._cancelled.is_set():
+            raise EngineCancelled(f'the {self._name} engine was cancelled while it ran')
+
+    def _encode(self, grid: Grid) -> Features:
+        shape = (grid.height, grid.width)
+        if shape not in self.folder.encoder_shapes:
+            raise InvalidInput(
+                f'the grid is {shape[1]}x{shape[0]} and the model has '
+                f'{self.folder.sizes_in_words()}; prepare the view with this engine'
+            )
+        image = np.ascontiguousarray(grid.image)[np.newaxis]
+        made = self._stage(ENCODER, shape, shape, {'image': image}, {})
+        return NetworkFeatures(grid, self, made['tokens'])
+
+    def _answer(
+        self, features_1: Features, features_2: Features, T_2_1: Matrix | None, outputs: Output
+    ) -> InferenceResult:
+        one, two = self._own(features_1), self._own(features_2)
+        self._check_pair(one.shape, two.shape)
+        spent_ms: dict[str, float] = {}
+        answers: dict[str, Any] = self._decode(one, two, outputs, spent_ms) if outputs else {}
+        return InferenceResult(
+            one.grid,
+            two.grid,
+            T_2_1=T_2_1,
+            scale_source=self.scale_source(T_2_1),
+            timing_ms=spent_ms,
+            **answers,
+        )
+
+    def _decode(
+        self,
+        one: NetworkFeatures,
+        two: NetworkFeatures,
+        outputs: Output,
+        spent_ms: dict[str, float],
+    ) -> dict[str, FloatArray]:
+        """Return the fields of the result; tokens never leave the device."""
+        values = {'tokens_1': one.tokens, 'tokens_2': two.tokens}
+        shapes = (one.shape, two.shape)
+        values |= self._stage(DECODER, *shapes, values, spent_ms)
+        answers: dict[str, FloatArray] = {}
+        for view, item, cloud in ((1, one, Output.CLOUD_1), (2, two, Output.CLOUD_2)):
+            if outputs & cloud:
+                raw = self._raw(f'points_{view}', shapes, values, spent_ms)
+                with _timed(spent_ms, 'unpack'):
+                    pts3d, conf = points(raw)
+                    if item.grid.mask is not None:
+                        pts3d[~item.grid.mask] = np.nan
+                answers |= {f'pts3d_{view}': pts3d, f'conf_{view}': conf}
+            if outputs & Output.DESC:
+                raw = self._raw(f'descriptors_{view}', shapes, values, spent_ms)
+                with _timed(spent_ms, 'unpack'):
+                    desc, desc_conf = descriptors(raw)
+                answers |= {f'desc_{view}': desc, f'desc_conf_{view}': desc_conf}
+        return answers
+
+    def _raw(
+        self, head: str, shapes: tuple[Shape, Shape], values: Values, spent_ms: dict[str, float]
+    ) -> NDArray[Any]:
+        """Run a head and return its last layer (H, W, channels)."""
+        made = self._stage(head, *shapes, values, spent_ms)
+        with _timed(spent_ms, head.rpartition('_')[0]):
+            raw: NDArray[Any] = self.to_host(made[head])[0]
+        return raw
+
+    def _stage(
+        self,
+        stage: str,
+        shape_1: Shape,
+        shape_2: Shape,
+        values: Values,
+        spent_ms: dict[str, float],
+    ) -> Values:
+        self._check_cancelled()
+        start = time.perf_counter()
+        if self._load(stage, shape_1, shape_2):
+            spent_ms['load'] = spent_ms.get('load', 0.0) + (time.perf_counter() - start) * 1e3
+            self._check_cancelled()
+        name = stage.rpartition('_')[0] or stage
+        with _timed(spent_ms, name):
+            return self._run(stage, shape_1, shape_2, values)
+
+    def _own(self, features: Features) -> NetworkFeatures:
+        if not isinstance(features, NetworkFeatures) or features.engine_key != self.key:
+            raise InvalidInput(
+                f'the features belong to the engine {features.engine_key!r}; encode the view '
+                f'with {self.key!r}'
+            )
+        return features
+
+    def _check_pair(self, shape_1: Shape, shape_2: Shape) -> None:
+        model = self.folder.description
+        if not model.serves(shape_1, shape_2):
+            cure = how_to_export(model.variant, 'export this one', shape_1, shape_2)
+            raise InvalidInput(
+                f'view 1 is {shape_1[1]}x{shape_1[0]} and view 2 {shape_2[1]}x{shape_2[0]}; the '
+                f'model at {self.folder.path} lacks that pair, it has '
+                f'{self.folder.sizes_in_words()}; {cure}'
+            )
+
+
+@contextmanager
+def _timed(spent_ms: dict[str, float], name: str) -> Iterator[None]:
+    start = time.perf_counter()
+    yield
+    spent_ms[name] = spent_ms.get(name, 0.0) + (time.perf_counter() - start) * 1e3
