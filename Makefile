@@ -8,6 +8,7 @@ PYTHON ?= python3
 DISTRO ?=
 ARGS ?=
 SECONDS ?= 0
+VIEW ?= 1
 environment := $(PYTHON) .ci/environment.py
 with_ros := $(environment) --distro "$(DISTRO)"
 
@@ -26,8 +27,8 @@ test: ## set up, then run every test but the soaks
 test-oldest: ## the tests without ROS, with the oldest supported libraries
 	@$(environment) --oldest -- python .ci/run_tests.py --layers unit,engines $(ARGS)
 
-demo: ## fly a simulated drone past the node (SECONDS=10 for a bounded run)
-	@$(with_ros) -- python -m mast3r_ros.ros.demo --seconds $(SECONDS) $(ARGS)
+demo: ## fly a simulated drone past the node, shown in the browser (SECONDS=10, VIEW=0)
+	@$(with_ros) -- python -m mast3r_ros.ros.demo --seconds $(SECONDS) $(if $(filter 0,$(VIEW)),--no-view) $(ARGS)
 
 soak: ## the long tests: minutes of traffic, for leaks and drift
 	@$(with_ros) -- python .ci/run_tests.py --soak $(ARGS)

@@ -20,6 +20,7 @@ Pixels = NDArray[np.intp]  # row-major pixel indices
 Rows = NDArray[np.float32]  # (n, D), one vector a row
 
 _STRIP_NUMBERS = 1 << 20  # about 4 MB of float32
+_FEW_NUMBERS = 4  # a row: points and pixels
 
 
 class PixelVectors:
@@ -76,6 +77,12 @@ class PixelVectors:
 
 def _finite_rows(rows: NDArray[Any]) -> MaskArray:
     """Return which rows hold finite numbers only; a row's sum tells, as long as it is finite."""
+    if rows.shape[1] <= _FEW_NUMBERS:
+        # No product: BLAS would wake its threads for it, and they go on spinning for a while.
+        finite = np.ones(len(rows), np.bool_)
+        for column in rows.T:
+            finite &= np.isfinite(column)
+        return finite
     with np.errstate(over='ignore', invalid='ignore'):
         sums = rows.astype(np.float32, copy=False) @ np.ones(rows.shape[1], np.float32)
     finite = np.isfinite(sums)

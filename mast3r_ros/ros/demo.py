@@ -12,10 +12,12 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import rclpy
+from ament_index_python.packages import get_package_share_directory
 
 from mast3r_ros.errors import Mast3rError
 from mast3r_ros.ros.demo_monitor import DemoMonitor
@@ -26,6 +28,12 @@ from mast3r_ros.sim.recording import Recording
 
 START_DELAY_S = 3.0
 """Time for both processes to start before the flight's first frame."""
+
+PROFILE_VARIABLES = ('FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_DEFAULT_PROFILES_FILE')
+"""Where Fast DDS looks for its settings: up to Jazzy, and from Kilted on."""
+
+_LIVE_PERIOD_S = 0.5  # of the line in a terminal
+_LOG_PERIOD_S = 5.0  # of the lines in a file
 
 _EXAMPLES = """examples:
   make demo
@@ -41,6 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     # Nothing of this leaves the machine, and nobody else's nodes get mixed up in it.
     os.environ.setdefault('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
     os.environ.setdefault('ROS_DOMAIN_ID', str(1 + os.getpid() % 100))
+    _give_pictures_room()
     try:
         return _fly(arguments)
     except KeyboardInterrupt:
@@ -51,6 +60,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         return EXIT_FAILED
 
 
+def _give_pictures_room() -> None:
+    """Have Fast DDS take more shared memory than one picture needs, unless told otherwise.
+
+    A burst of two pictures and two masks does not fit into what it takes by itself: what is lost
+    comes late or never, and a pair goes without its mask or its other half.
+    """
+    if any(name in os.environ for name in PROFILE_VARIABLES):
+        return
+    profile = Path(get_package_share_directory('mast3r_ros'), 'config', 'fastdds.xml')
+    os.environ.update(dict.fromkeys(PROFILE_VARIABLES, str(profile)))
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog='demo',
@@ -58,9 +79,18 @@ def _parser() -> argparse.ArgumentParser:
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument('--seconds', type=float, default=0.0, help='how long; 0 until Ctrl-C (0)')
+    parser.add_argument(
+        '--seconds', type=_seconds, default=0.0, help='how long; 0 until Ctrl-C (0)'
+    )
     parser.add_argument('--engine', default='geometric', help='engine of the node (geometric)')
+    parser.add_argument(
+        '--loop',
+        type=float,
+        default=SimConfig.duration_s,
+        help='seconds of the flight that is rendered and flown again and again (%(default)g)',
+    )
     parser.add_argument('--raw', action='store_true', help='distorted lenses, not rectified')
+    parser.add_argument('--no-view', action='store_true', help='without the view in a browser')
     parser.add_argument(
         '--flights', type=Path, default=Path('build/flights'), help='where flights are kept'
     )
@@ -70,15 +100,23 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _seconds(text: str) -> float:
+    value = float(text)
+    if not 0.0 <= value < float('inf'):
+        raise argparse.ArgumentTypeError(f'{text} is no length of time; give 0 or more seconds')
+    return value
+
+
 def _fly(arguments: argparse.Namespace) -> int:
-    config = SimConfig(raw=arguments.raw)
+    config = SimConfig(raw=arguments.raw, duration_s=arguments.loop)
     recording = Recording.open_or_render(arguments.flights, config, show_progress)
     start_ns = time.time_ns() + int(START_DELAY_S * 1e9)
     rclpy.init()
     monitor = DemoMonitor(recording, start_ns)
     try:
-        with _processes(_commands(arguments, start_ns)) as running:
-            _watch(monitor, running, arguments.seconds)
+        needed = _commands(arguments, start_ns)
+        with _processes([*needed, *_view_commands(arguments)]) as running:
+            _watch(monitor, running[: len(needed)], arguments.seconds)
     finally:
         summary = monitor.tally.summary()
         monitor.destroy_node()
@@ -89,12 +127,25 @@ def _fly(arguments: argparse.Namespace) -> int:
 
 def _commands(arguments: argparse.Namespace, start_ns: int) -> list[list[str]]:
     rectified = 'false' if arguments.raw else 'true'
-    simulator = {'folder': arguments.flights, 'raw': str(arguments.raw).lower()}
+    simulator = {
+        'folder': arguments.flights,
+        'raw': str(arguments.raw).lower(),
+        'duration_s': float(arguments.loop),
+    }
     perception = {'runtime.backend': arguments.engine, 'input.rectified': rectified}
     return [
         _command('simulator', {**simulator, 'start_ns': start_ns}),
         _command('perception', perception),
     ]
+
+
+def _view_commands(arguments: argparse.Namespace) -> list[list[str]]:
+    if arguments.no_view:
+        return []
+    if find_spec('viser') is None:
+        print("there is no view: install it with `pip install 'mast3r_ros[viewer]'`")
+        return []
+    return [[sys.executable, '-m', 'mast3r_ros.ros.viewer', '--pose', '/left/true_pose']]
 
 
 def _command(module: str, parameters: dict[str, Any]) -> list[str]:
@@ -122,15 +173,19 @@ def _processes(commands: list[list[str]]) -> Iterator[list[subprocess.Popen[byte
 def _watch(monitor: DemoMonitor, running: list[subprocess.Popen[bytes]], seconds: float) -> None:
     """Show the latest figures until the time is up or a process ends."""
     end = time.monotonic() + START_DELAY_S + seconds if seconds else float('inf')
-    shown = 0.0
+    is_live = sys.stdout.isatty()
+    period_s = _LIVE_PERIOD_S if is_live else _LOG_PERIOD_S
+    shown = time.monotonic()
     while time.monotonic() < end:
         rclpy.spin_once(monitor, timeout_sec=0.1)
         if any(process.poll() is not None for process in running):
             raise Mast3rError('a process of the demo ended by itself; see its words above')
-        if time.monotonic() - shown > 0.5:
+        if time.monotonic() - shown > period_s:
             shown = time.monotonic()
-            print(f'\r{monitor.tally.line():<90}', end='', flush=True)
-    print()
+            line = monitor.tally.line()
+            print(f'\r{line:<90}' if is_live else line, end='' if is_live else '\n', flush=True)
+    if is_live:
+        print()
 
 
 def _write(folder: Path, summary: dict[str, Any]) -> None:
@@ -139,8 +194,14 @@ def _write(folder: Path, summary: dict[str, Any]) -> None:
     path.write_text(json.dumps(summary, indent=2) + '\n', encoding='utf-8')
     print()
     for name, value in summary.items():
-        print(f'  {name:<20} {value}')
+        print(f'  {name:<20} {_in_words(value)}')
     print(f'written to {path}')
+
+
+def _in_words(value: Any) -> str:
+    if isinstance(value, dict):
+        return ', '.join(f'{name} {number}' for name, number in value.items()) or 'none'
+    return 'not known' if value is None else str(value)
 
 
 if __name__ == '__main__':

@@ -125,9 +125,11 @@ def _pose_fields(stamp_ns: int, T_world_left: Matrix) -> MessageFields:
 
 
 def show_progress(done: int, total: int) -> None:
-    """Say how far the rendering of a flight is."""
-    end = '\n' if done == total else '\r'
-    print(f'rendering the flight: {done} of {total} stereo pairs', end=end, file=sys.stderr)
+    """Say how far the rendering of a flight is; in a terminal all the time, else at its end."""
+    is_done = done == total
+    if is_done or sys.stderr.isatty():
+        end = '\n' if is_done else '\r'
+        print(f'rendering the flight: {done} of {total} stereo pairs', end=end, file=sys.stderr)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

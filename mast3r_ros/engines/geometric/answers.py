@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What every way of solving a pair shares: the empty answer, and stages that are timed."""
+"""What every way of solving a pair shares: what is empty in the answer, and timed stages."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -46,21 +48,19 @@ class Stages:
             raise EngineCancelled('the geometric engine was cancelled while it ran')
 
 
-def empty_result(grid_1: Grid, grid_2: Grid, outputs: Output, *notes: str) -> InferenceResult:
-    """Return the answer that knows nothing: no point, no match, confidence 1, and why."""
-    one, two, warp = Output.CLOUD_1 in outputs, Output.CLOUD_2 in outputs, Output.WARP in outputs
-    return InferenceResult(
-        grid_1=grid_1,
-        grid_2=grid_2,
-        pts3d_1=_nan(grid_1, 3) if one else None,
-        pts3d_2=_nan(grid_2, 3) if two else None,
-        conf_1=_full(grid_1, 1.0) if one else None,
-        conf_2=_full(grid_2, 1.0) if two else None,
-        warp_1_2=_nan(grid_1, 2) if warp else None,
-        warp_2_1=_nan(grid_2, 2) if warp else None,
-        warp_conf_1=_full(grid_1, 0.0) if warp else None,
-        notes=notes,
-    )
+def completed(result: InferenceResult, outputs: Output) -> InferenceResult:
+    """Return the result with all that was asked: what is not known has no point and no match."""
+    grid_1, grid_2 = result.grid_1, result.grid_2
+    parts: dict[str, Any] = {}
+    if Output.CLOUD_1 in outputs and result.pts3d_1 is None:
+        parts.update(pts3d_1=_nan(grid_1, 3), conf_1=_full(grid_1, 1.0))
+    if Output.CLOUD_2 in outputs and result.pts3d_2 is None:
+        parts.update(pts3d_2=_nan(grid_2, 3), conf_2=_full(grid_2, 1.0))
+    if Output.WARP in outputs and result.warp_1_2 is None:
+        parts.update(warp_1_2=_nan(grid_1, 2), warp_conf_1=_full(grid_1, 0.0))
+    if Output.WARP in outputs and result.warp_2_1 is None:
+        parts.update(warp_2_1=_nan(grid_2, 2))
+    return replace(result, **parts)
 
 
 def _full(grid: Grid, value: float) -> FloatArray:

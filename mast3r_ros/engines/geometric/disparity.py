@@ -45,19 +45,14 @@ def measure(
     other: GrayArray,
     search: SearchRange,
     seen_other: MaskArray | None,
-    way_back: FloatArray | None = None,
-) -> tuple[Disparity, FloatArray]:
-    """Return the checked disparity of the base picture, and what the matcher said of it.
+) -> Disparity:
+    """Return the checked disparity of the base picture.
 
     :param seen_other: which pixels of the other picture are real; None: all.
-    :param way_back: what the matcher said with the other picture as base, where it is known.
     """
     first = search_rows(base, other, search)
     rows = slice(None, None, _CHECK_ROW_STEP)
-    if way_back is None:
-        back = search_rows(other[rows], base[rows], search.reversed())
-    else:
-        back = way_back[rows]
+    back = search_rows(other[rows], base[rows], search.reversed())
     if seen_other is not None:
         back = np.where(seen_other[rows], back, np.float32(np.nan))
     texture = Texture.along_rows(base)
@@ -65,7 +60,7 @@ def measure(
     weak = np.isnan(found.values) & (texture.strength < _WEAK_ENERGY) & texture.within_reach
     if min(base.shape) >= _MIN_HALVED_PX and np.count_nonzero(weak) > _MANY_WEAK * weak.size:
         found = _filled(found, weak, base, other, search, seen_other)
-    return found, first
+    return found
 
 
 def _checked(
@@ -127,7 +122,7 @@ def _filled(
     if seen_other is not None:
         seen = cv2.resize(seen_other.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)
         half_seen = np.asarray(seen != 0)
-    half, _ = measure(half_base, half_other, search.scaled(ratio), half_seen)
+    half = measure(half_base, half_other, search.scaled(ratio), half_seen)
     sure = np.where(half.quality > _HALF_QUALITY, half.values, np.float32(np.nan))
     nearest, blended = (
         np.asarray(cv2.resize(sure, (width, height), interpolation=rule), np.float32)

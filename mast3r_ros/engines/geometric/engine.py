@@ -18,7 +18,7 @@ from mast3r_ros.core.poses import check_baseline
 from mast3r_ros.core.preprocessing import GridPlan, plan_for_shape, to_grid
 from mast3r_ros.core.results import EngineInfo, InferenceResult, Output, ScaleSource
 from mast3r_ros.core.views import Grid, View
-from mast3r_ros.engines.geometric.answers import Stages, empty_result
+from mast3r_ros.engines.geometric.answers import Stages, completed
 from mast3r_ros.engines.geometric.features import GeometricFeatures
 from mast3r_ros.engines.geometric.motion import solve_motion
 from mast3r_ros.engines.geometric.rig import StereoRig, build_rig
@@ -75,6 +75,10 @@ class GeometricEngine(EngineInterface):
         versions = {'opencv': cv2.__version__, 'numpy': np.__version__}
         return EngineInfo('geometric', f'cpu, {cv2.getNumThreads()} threads', 'fp32', versions)
 
+    def scale_source(self, T_2_1: Matrix | None) -> ScaleSource:
+        """Say that a calibrated pair comes in metres, and that motion alone has no unit."""
+        return ScaleSource.NONE if T_2_1 is None else ScaleSource.STEREO_BASELINE
+
     def cancel(self) -> None:
         """Make a running call raise EngineCancelled at its next stage."""
         self._cancelled.set()
@@ -97,12 +101,13 @@ class GeometricEngine(EngineInterface):
     ) -> InferenceResult:
         one, two = _own(features_1), _own(features_2)
         stages = Stages(self._cancelled)
-        empty = empty_result(one.grid, two.grid, outputs)
+        empty = InferenceResult(one.grid, two.grid)
         calibrated = one.grid.camera is not None and two.grid.camera is not None
         if T_2_1 is not None and calibrated:
             check_baseline(T_2_1)
             empty = replace(empty, T_2_1=T_2_1, scale_source=ScaleSource.STEREO_BASELINE)
         result = _hopeless(one, two, empty) or self._solve(one, two, empty, outputs, stages)
+        result = completed(result, outputs)
         notes = result.notes
         if T_2_1 is not None and not calibrated:
             notes = (_POSE_UNUSED, *notes)
@@ -152,7 +157,7 @@ def _own(features: Features) -> GeometricFeatures:
 def _hopeless(
     one: GeometricFeatures, two: GeometricFeatures, empty: InferenceResult
 ) -> InferenceResult | None:
-    """Return the explained empty answer of a pair that can show nothing, None for all others."""
+    """Return ``empty`` and why for a pair that can show nothing, None for all others."""
     for number, features in ((1, one), (2, two)):
         if np.ptp(features.gray) <= _BLANK_LEVELS:
             return replace(empty, notes=(_BLANK.format(number),))

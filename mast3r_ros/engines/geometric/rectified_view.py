@@ -74,13 +74,12 @@ class RectifiedView:
 
     def to_raw_pixels(self, x: FloatArray, y: FloatArray) -> FloatArray:
         """Return the raw pixels (..., 2) of rectified ones; NaN outside the raw picture."""
-        (a, b, c), (d, e, f) = self.affine.astype(np.float32)
-        raw = np.stack([a * x + b * y + c, d * x + e * y + f], axis=-1)
+        raw = np.asarray(cv2.transform(cv2.merge([x, y]), self.affine), np.float32)
         if self.residual is not None:
             raw += cv2.remap(
                 self.residual, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
             )
-        raw[~_inside(raw, self.raw_size)] = np.nan
+        raw[_is_outside(raw, self.raw_size)] = np.nan
         return raw
 
     @cached_property
@@ -177,9 +176,9 @@ def _apply(affine: Matrix, pixels: FloatArray) -> FloatArray:
     return np.asarray(pixels @ affine[:, :2].T + affine[:, 2], np.float32)
 
 
-def _inside(pixels: FloatArray, size: tuple[int, int]) -> MaskArray:
-    limits = np.subtract(size, 0.5).astype(np.float32)
-    return np.asarray(((pixels >= -0.5) & (pixels <= limits)).all(axis=-1))
+def _is_outside(pixels: FloatArray, size: tuple[int, int]) -> MaskArray:
+    right, bottom = np.subtract(size, 0.5)
+    return np.asarray(cv2.inRange(pixels, (-0.5, -0.5), (right, bottom)) == 0)
 
 
 def _rotate(image: NDArray[Any], code: int | None) -> NDArray[Any]:

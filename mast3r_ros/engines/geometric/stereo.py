@@ -16,6 +16,7 @@ from mast3r_ros.engines.geometric.answers import (
     Stages,
 )
 from mast3r_ros.engines.geometric.disparity import Disparity, measure
+from mast3r_ros.engines.geometric.other_view import seen_from_other
 from mast3r_ros.engines.geometric.pixels import GrayArray
 from mast3r_ros.engines.geometric.quality import MIN_PARALLAX_PX, confidence
 from mast3r_ros.engines.geometric.rectified_view import RectifiedView
@@ -70,12 +71,8 @@ def _match(
     possible = SearchRange.between(rig.infinity_px, nearest)
     with stages('disparity'):
         search = find_range(left, right, possible, rig.view_1.seen, rig.view_2.seen)
-        found_1, of_left = measure(left, right, search, rig.view_2.seen)
-    if not both:
-        return found_1, None
-    with stages('disparity'):
-        found_2, _ = measure(right, left, search.reversed(), rig.view_1.seen, of_left)
-    return found_1, found_2
+        found_1 = measure(left, right, search, rig.view_2.seen)
+        return found_1, seen_from_other(found_1, rig.view_1.seen) if both else None
 
 
 def _on_raw_pixels(
