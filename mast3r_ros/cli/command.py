@@ -70,6 +70,9 @@ def add_engine_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument('--config', metavar='FILE', help='settings as YAML; options override them')
     group.add_argument('--backend', help='engine: auto, geometric, ... (mast3r-info lists them)')
     group.add_argument('--variant', help='network, such as dune_vit_small')
+    group.add_argument(
+        '--model', metavar='DIR', help="exported model folder, instead of the variant's own"
+    )
     group.add_argument('--resolution', type=int, metavar='PX', help='long side of the input')
     group.add_argument('--threads', type=int, metavar='N', help='processor threads, 0 for all')
 
@@ -80,7 +83,9 @@ def engine_config(arguments: argparse.Namespace) -> NodeConfig:
 
     path = arguments.config
     config = NodeConfig.from_yaml(path) if path else NodeConfig()
-    model = _given(variant=arguments.variant, resolution=arguments.resolution)
+    model = _given(
+        variant=arguments.variant, resolution=arguments.resolution, path=arguments.model
+    )
     runtime = _given(backend=arguments.backend, num_threads=arguments.threads)
     return config.replace(
         model=config.model.replace(**model), runtime=config.runtime.replace(**runtime)

@@ -10,6 +10,7 @@ import platform
 import sys
 from collections.abc import Sequence
 from importlib import metadata, util
+from pathlib import Path
 from typing import Any
 
 from mast3r_ros import __version__
@@ -77,7 +78,13 @@ def collect() -> dict[str, Any]:
             'passed_over': {item.backend.value: item.reason for item in passed_over},
         },
         'libraries': {name: found for name in _LIBRARIES if (found := _installed(name))},
-        'cache': {'folder': str(cache), 'exists': cache.is_dir(), 'bytes': _size_of(cache)},
+        'cache': {
+            'folder': str(cache),
+            'exists': cache.is_dir(),
+            'bytes': _size_of(cache),
+            'checkpoints': _checkpoints(cache),
+            'models': _models(cache),
+        },
     }
 
 
@@ -90,12 +97,16 @@ def _show(arguments: argparse.Namespace) -> int:
 def _as_text(facts: dict[str, Any]) -> str:
     machine = facts['platform']
     ros = f'{machine["ros_distro"] or "unnamed"}, rclpy found' if machine['rclpy'] else 'not found'
+    weights = ', '.join(facts['cache']['checkpoints']) or 'none (mast3r-download --list)'
+    models = ', '.join(facts['cache']['models']) or 'none (mast3r-export --help)'
     lines = [
         f'mast3r_ros {facts["version"]}',
         f'  system   {machine["system"]}, {machine["cores"]} cores',
         f'  python   {machine["python"]} ({sys.executable})',
         f'  ROS 2    {ros}',
         f'  cache    {facts["cache"]["folder"]} ({facts["cache"]["bytes"] / 1e6:.1f} MB)',
+        f'  weights  {weights}',
+        f'  models   {models}',
         'engines',
     ]
     for engine in facts['engines']:
@@ -116,6 +127,28 @@ def _installed(name: str) -> str | None:
         return metadata.version(name)
     except metadata.PackageNotFoundError:
         return None
+
+
+def _models(cache: Path) -> list[str]:
+    """Return the exported models in the cache with their sizes."""
+    from mast3r_ros.models.folder import models_in
+
+    return [
+        f'{model.description.variant.value} {model.description.precision.value} '
+        f'({model.sizes_in_words()})'
+        for model in models_in(cache)
+    ]
+
+
+def _checkpoints(cache: Path) -> list[str]:
+    """Return the networks whose published weights lie in the cache."""
+    from mast3r_ros.models.catalogue import MODELS
+
+    return [
+        variant.value
+        for variant, model in MODELS.items()
+        if all(path.is_file() for path in model.paths(cache))
+    ]
 
 
 def _size_of(folder: Any) -> int:

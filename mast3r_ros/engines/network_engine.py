@@ -119,6 +119,7 @@ class NetworkEngine(EngineInterface):
 
     def prepare(self, view: View) -> Grid:
         """Resize and crop by the published rule, onto a size that the model has."""
+        self._forget_cancel()  # a new pair begins; the calls of one pair are cancelled as one
         return to_grid(view, plan_view(view, self.folder, self._model), self._model.resize)
 
     def encode(self, grids: Sequence[Grid]) -> list[Features]:
@@ -160,10 +161,13 @@ class NetworkEngine(EngineInterface):
     def _begin(self) -> None:
         if self._closed:
             raise EngineFailed(f'the {self._name} engine is closed; make a new one')
+
+    def _forget_cancel(self) -> None:
         self._cancelled.clear()
 
     def _check_cancelled(self) -> None:
         if self._cancelled.is_set():
+            self._forget_cancel()
             raise EngineCancelled(f'the {self._name} engine was cancelled while it ran')
 
     def _encode(self, grid: Grid) -> Features:
@@ -243,8 +247,12 @@ class NetworkEngine(EngineInterface):
             spent_ms['load'] = spent_ms.get('load', 0.0) + (time.perf_counter() - start) * 1e3
             self._check_cancelled()
         name = stage.rpartition('_')[0] or stage
-        with _timed(spent_ms, name):
-            return self._run(stage, shape_1, shape_2, values)
+        try:
+            with _timed(spent_ms, name):
+                return self._run(stage, shape_1, shape_2, values)
+        except EngineCancelled:
+            self._forget_cancel()  # it has done its work
+            raise
 
     def _own(self, features: Features) -> NetworkFeatures:
         if not isinstance(features, NetworkFeatures) or features.engine_key != self.key:

@@ -29,6 +29,10 @@ def without_driver(config: MASt3RRuntimeConfig) -> EngineInterface:
     raise EngineUnavailable('the driver is too old; install 550 or newer')
 
 
+def no_card() -> str:
+    return 'there is no card'
+
+
 def config(backend: str, fallback: str = 'none') -> MASt3RRuntimeConfig:
     return MASt3RRuntimeConfig(
         model=ModelConfig(resolution=112),
@@ -39,7 +43,7 @@ def config(backend: str, fallback: str = 'none') -> MASt3RRuntimeConfig:
 @pytest.fixture
 def engines(monkeypatch: pytest.MonkeyPatch) -> dict[BackendType, EngineSpec]:
     """An empty registry, so that no test depends on what is installed here."""
-    makers = [working, without_model, without_driver]
+    makers = [working, without_model, without_driver, no_card]
     module = SimpleNamespace(**{maker.__name__: maker for maker in makers})
     monkeypatch.setitem(sys.modules, 'sample_engines', module)
     made: dict[BackendType, EngineSpec] = {}
@@ -76,6 +80,33 @@ def test_auto_takes_the_fastest_that_can_run_and_says_why_not_those_before_it(
         get_runtime(config('auto'))
     assert 'auto chose openvino' in caplog.text
     assert "no_such_library is not installed; pip install 'mast3r_ros[tensorrt]'" in caplog.text
+
+
+def test_auto_goes_on_where_an_engine_cannot_be_built_and_says_why(
+    engines, caplog: pytest.LogCaptureFixture
+) -> None:
+    engines[BackendType.CUDA] = spec('without_driver')
+    engines[BackendType.ONNXRUNTIME] = spec('working')
+    with caplog.at_level(logging.INFO):
+        assert isinstance(get_runtime(config('auto')), OracleEngine)
+    assert 'auto chose onnxruntime' in caplog.text
+    assert 'cuda: the driver is too old; install 550 or newer' in caplog.text
+
+
+def test_auto_does_not_look_for_another_engine_when_the_model_is_missing(engines) -> None:
+    engines[BackendType.OPENVINO] = spec('without_model')
+    engines[BackendType.ONNXRUNTIME] = spec('working')
+    with pytest.raises(ModelNotFound, match='export it'):
+        get_runtime(config('auto'))
+
+
+def test_what_else_keeps_an_engine_from_running_is_said(engines) -> None:
+    engines[BackendType.CUDA] = EngineSpec(
+        'sample_engines:working', ('json',), 'cuda', 'sample_engines:no_card'
+    )
+    assert engine_status(BackendType.CUDA).reason == 'there is no card'
+    with pytest.raises(EngineUnavailable, match='the cuda engine cannot run: there is no card'):
+        get_runtime(config('cuda'))
 
 
 def test_auto_never_takes_geometry(engines) -> None:

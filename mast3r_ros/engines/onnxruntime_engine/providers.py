@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: Apache-2.0
+"""ONNX Runtime's own ways to run a graph, and whether the one that is asked for is really had."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from mast3r_ros.config import Precision
+from mast3r_ros.errors import EngineUnavailable
+
+
+@dataclass(frozen=True)
+class Provider:
+    """One execution provider.
+
+    :param name: ONNX Runtime's name for it.
+    :param device: where its tensors live, as ONNX Runtime calls it.
+    :param precisions: what it runs, best first.
+    :param package: the pip package that has it.
+    """
+
+    name: str
+    device: str
+    device_index: int
+    precisions: tuple[Precision, ...]
+    package: str
+    options: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def is_processor(self) -> bool:
+        """Whether it is the processor, which needs no other to fall back on."""
+        return self.device == 'cpu'
+
+    def check(self, available: Sequence[str]) -> None:
+        """Raise unless this build of ONNX Runtime has the provider."""
+        if self.name not in available:
+            raise EngineUnavailable(
+                f'this onnxruntime has no {self.name}, only {", ".join(available)}; '
+                f'uninstall it and pip install {self.package}'
+            )
+
+    def check_active(self, active: Sequence[str]) -> None:
+        """Raise unless a session really took the provider."""
+        if self.name not in active:
+            raise EngineUnavailable(
+                f'ONNX Runtime did not take {self.name} and runs on {", ".join(active)} instead; '
+                'its CUDA and cuDNN libraries or the driver are missing or of another version'
+            )
+
+
+def processor() -> Provider:
+    """Return the provider that runs on the processor.
+
+    Half floats are no faster there than whole ones, and it has no bfloat16.
+    """
+    return Provider(
+        name='CPUExecutionProvider',
+        device='cpu',
+        device_index=0,
+        precisions=(Precision.INT8, Precision.FP32, Precision.FP16),
+        package='onnxruntime',
+    )
+
+
+def cuda(index: int) -> Provider:
+    """Return the provider that runs on an NVIDIA card.
+
+    :param index: of the card.
+    """
+    return Provider(
+        name='CUDAExecutionProvider',
+        device='cuda',
+        device_index=index,
+        precisions=(Precision.FP16, Precision.FP32),
+        package='onnxruntime-gpu',
+        options={
+            'device_id': str(index),
+            'use_tf32': '0',  # fp32 means fp32
+            'cudnn_conv_algo_search': 'HEURISTIC',
+            'arena_extend_strategy': 'kSameAsRequested',
+        },
+    )
+
+
+def as_argument(provider: Provider) -> list[Any]:
+    """Return the provider as a session takes it: alone, so that nothing falls back in silence."""
+    return [(provider.name, dict(provider.options))]

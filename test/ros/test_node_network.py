@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The node with a real exported network: pictures over DDS in, clouds and matches out."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+pytest.importorskip('torch', reason='needs torch')
+pytest.importorskip('onnxscript', reason='needs onnxscript')
+pytest.importorskip('onnxruntime', reason='needs onnxruntime')
+
+from ros_world import World, stamp_of, until
+from scene import Scene, stereo_shots
+from tiny_model import quick_model
+
+STAMP_NS = 1_700_000_000_000_000_000
+SHOTS = stereo_shots(Scene(), 0.3, 160, 120)
+
+
+@pytest.fixture
+def world():
+    with World() as made:
+        yield made
+
+
+def settings(**changes):
+    return {
+        'model.path': str(quick_model()),
+        'model.resolution': 112,
+        'runtime.backend': 'onnxruntime',
+        'input.rectified': 'true',
+        **changes,
+    }
+
+
+def shown(world, shots=SHOTS, stamp_ns=STAMP_NS, calibrated=True):
+    """Publish a stereo pair once the node listens."""
+    cameras = world.camera('left/image', frame_id='left_optical'), world.camera('right/image')
+    for camera, shot in zip(cameras, shots, strict=True):
+        camera.calibrate(shot.camera if calibrated else None)
+    world.ready(*cameras)
+    world.show(cameras, [shot.image for shot in shots], stamp_ns)
+    return cameras
+
+
+@pytest.mark.parametrize('backend', ['onnxruntime', 'auto'])
+def test_the_node_answers_a_pair_with_the_network(world, backend):
+    world.start(settings(**{'runtime.backend': backend}))
+    points, matches, stats = world.listen('points', 'matches', 'stats')
+    shown(world)
+    cloud, found, stat = points.wait(), matches.wait(), stats.wait()
+    assert {stamp_of(cloud), stamp_of(found), stamp_of(stat)} == {STAMP_NS}
+    assert cloud.header.frame_id == 'left_optical'
+    # The cloud is organised like the network's grid: 160x120 becomes 112x84.
+    assert (cloud.width, cloud.height) == (112, 84)
+    values = np.frombuffer(bytes(cloud.data), np.float32).reshape(84, 112, -1)
+    assert np.isfinite(values[..., :3]).all(axis=2).mean() > 0.5
+    # Matches are in pixels of the images as they came.
+    assert (found.width_1, found.height_1) == (160, 120)
+    assert len(found.u_1) == len(found.confidence) > 0
+    assert stat.engine == 'onnxruntime'
+    assert 'cpu' in stat.device
+    until(lambda: world.value('engine', 'name') == 'onnxruntime', 'the engine in the diagnostics')
+    assert world.value('engine', 'precision') == 'fp32'
+
+
+def test_a_camera_whose_pictures_the_model_cannot_take_is_told_how_to_get_one_that_can(world):
+    world.start(settings())
+    world.listen('points')
+    square = stereo_shots(Scene(), 0.3, 120, 120)
+    shown(world, square)
+    world.told('pairs', 'mast3r-export --variant dune_vit_small --size 112x112')
+
+
+def test_without_a_model_the_node_stays_and_says_how_to_get_one(world, tmp_path):
+    world.start({'runtime.backend': 'onnxruntime', 'cache_dir': str(tmp_path)})
+    world.listen('points')
+    world.told('engine', 'mast3r-download', 'mast3r-export')
