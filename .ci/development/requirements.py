@@ -55,6 +55,7 @@ LINTERS = (
     'types-PyYAML>=6,<7',
 )
 REPLAY = ('rosbags>=0.10,<0.12',)
+VIEWER = ('viser>=1.1,<2',)
 
 # The oldest that is supported: what Ubuntu 24.04 (Jazzy) ships.
 OLDEST = (
@@ -74,6 +75,9 @@ NETWORKS = (
     'safetensors>=0.4,<1',
     'torch==2.13.0',
 )
+
+# Loops of a moving camera.
+SEQUENCE = ('scipy>=1.11,<2',)
 
 # Which module each of the library's own requirements brings.
 MODULES = {
@@ -97,7 +101,17 @@ def from_pypi(root: Path, distro: str) -> tuple[str, ...]:
     """Return everything of an environment that brings its own ROS 2."""
     names = (*ROS_PACKAGES, *ROS_PACKAGES_OF[distro])
     ros = (f'ros-{distro}-rclpy{RCLPY[distro]}', *(f'ros-{distro}-{name}' for name in names))
-    return (*ros, *COLCON, *library(root).values(), *TEST_TOOLS, *LINTERS, *REPLAY, *NETWORKS)
+    return (
+        *ros,
+        *COLCON,
+        *library(root).values(),
+        *TEST_TOOLS,
+        *LINTERS,
+        *REPLAY,
+        *VIEWER,
+        *SEQUENCE,
+        *NETWORKS,
+    )
 
 
 def beside_ros(root: Path, present: frozenset[str]) -> tuple[str, ...]:
@@ -106,9 +120,9 @@ def beside_ros(root: Path, present: frozenset[str]) -> tuple[str, ...]:
     :param present: modules that the system's Python can import.
     """
     missing = [line for name, line in library(root).items() if MODULES[name] not in present]
-    return (*COLCON, *missing, *TEST_TOOLS, *LINTERS, *REPLAY, *NETWORKS)
+    return (*COLCON, *missing, *TEST_TOOLS, *LINTERS, *REPLAY, *VIEWER, *SEQUENCE, *NETWORKS)
 
 
 def oldest() -> tuple[str, ...]:
     """Return the oldest supported libraries, without ROS."""
-    return (*OLDEST, *TEST_TOOLS, *REPLAY)
+    return (*OLDEST, *TEST_TOOLS, *REPLAY, *SEQUENCE)

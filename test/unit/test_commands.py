@@ -15,14 +15,18 @@ import pytest
 import yaml
 from PIL import Image
 
-from mast3r_ros.cli import benchmark, info, match, replay
+from mast3r_ros.cli import benchmark, download, export, info, match, replay, validate, view
 from mast3r_ros.core.benchmark import made_up_pair
 
 COMMANDS = {
+    'mast3r-download': download,
+    'mast3r-export': export,
+    'mast3r-validate': validate,
     'mast3r-info': info,
     'mast3r-benchmark': benchmark,
     'mast3r-match': match,
     'mast3r-replay': replay,
+    'mast3r-view': view,
 }
 
 
@@ -61,7 +65,9 @@ def test_help_shows_examples_and_exit_codes(name: str, capsys: pytest.CaptureFix
     assert 'exit codes:' in shown
 
 
-@pytest.mark.parametrize('module', ['info', 'benchmark', 'match', 'replay'])
+@pytest.mark.parametrize(
+    'module', ['info', 'benchmark', 'match', 'replay', 'download', 'export', 'validate']
+)
 def test_help_loads_no_numpy(module: str) -> None:
     code = (
         f'import sys; from mast3r_ros.cli import {module}\n'
