@@ -34,6 +34,7 @@ _EXAMPLES = """\
   mast3r-replay flight --backend geometric --output clouds --topics points,depth/image,matches
   mast3r-replay flight.mcap --backend geometric --mode sequence --image /cam0/image_raw
   mast3r-replay flight --backend geometric --start 20 --duration 5 --storage sqlite3
+  mast3r-replay flight --backend geometric --run-dir run
   mast3r-replay flight --config drone.yaml --into-node --node /mast3r
 """
 _CAMERAS = ('left', 'right', 'image')
@@ -75,6 +76,11 @@ def _add_output_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument('--output', metavar='OUT', help='the new bag (BAG_mast3r, here)')
     group.add_argument('--force', action='store_true', help='replace an older bag there')
     group.add_argument(
+        '--run-dir',
+        metavar='DIR',
+        help='follow the moving camera and write a run folder here instead of a bag',
+    )
+    group.add_argument(
         '--topics', default='', metavar='A,B', help='only these, as points,matches (all)'
     )
     group.add_argument(
@@ -114,6 +120,8 @@ def _run(arguments: argparse.Namespace) -> int:
                 progress.say(str(camera))
             if arguments.into_node:
                 return _play(arguments, config, bag, cameras, progress)
+            if arguments.run_dir:
+                return _follow(arguments, config, bag, cameras, progress, notices)
             return _replay(arguments, config, bag, cameras, progress, notices)
     finally:
         progress.close()
@@ -157,6 +165,34 @@ def _replay(
     if not outcome.pairs:
         raise Mast3rError(_why_nothing(outcome))
     return 0
+
+
+def _follow(
+    arguments: argparse.Namespace,
+    config: NodeConfig,
+    bag: Bag,
+    cameras: Sequence[CameraTopics],
+    progress: Progress,
+    notices: Notices,
+) -> int:
+    from mast3r_ros.bags.sequence_frames import BagFrames
+    from mast3r_ros.cli.following import follow, tell
+    from mast3r_ros.sequence.picture_sources import Selection
+    from mast3r_ros.sequence.run_folder import RunFolder
+
+    if arguments.output:
+        raise Mast3rError('--run-dir writes no bag; leave --output out, or run the command twice')
+    path = Path(arguments.run_dir)
+    frames = Selection(frames=arguments.frames)
+    source = BagFrames(bag, cameras, config, frames, notices, _part(arguments))
+    report = follow(
+        source,
+        config,
+        lambda run: RunFolder(path, replace=arguments.force),
+        arguments.bag,
+        progress,
+    )
+    return tell(report, path, progress, as_json=arguments.json)
 
 
 def _play(

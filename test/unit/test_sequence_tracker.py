@@ -1,0 +1,350 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A tracker on an engine that knows the truth: it follows, gets lost, finds back, closes loops."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import cache
+
+import numpy as np
+import pytest
+from oracle_engine import ErrorModel, OracleEngine
+from scene import Scene, Shot, placed, small_camera
+
+pytest.importorskip('scipy')
+
+from mast3r_ros.config import MatchingConfig, ModelConfig, PipelineConfig, SequenceConfig
+from mast3r_ros.core.results import Output
+from mast3r_ros.core.views import View
+from mast3r_ros.core.worker import EngineWorker
+from mast3r_ros.errors import EngineFailed, InvalidInput
+from mast3r_ros.sequence.accuracy import Accuracy, evaluate
+from mast3r_ros.sequence.answers import EngineAnswers
+from mast3r_ros.sequence.frames import SequenceFrame, TrackedFrame, TrackingState
+from mast3r_ros.sequence.tracker import Tracker
+from mast3r_ros.sequence.trajectory import Trajectory
+from mast3r_ros.sequence.unknown_camera import with_cameras
+
+SCENE = Scene()
+ERRORS = ErrorModel(match_px=0.5)
+CONFIG = PipelineConfig(
+    model=ModelConfig(resolution=112), matching=MatchingConfig(subsample=3, border_px=1)
+)
+FOUND = (TrackingState.STARTED, TrackingState.TRACKED, TrackingState.RELOCALISED)
+
+
+@cache
+def sideways(frames: int = 16, step_m: float = 0.1) -> tuple[Shot, ...]:
+    """Return what a camera sees that goes along the wall, turning a little."""
+    camera = small_camera()
+    return tuple(
+        SCENE.look(camera, placed(step_m * n, 0.01 * n, 0.3 * np.sin(0.2 * n), 0.5 * n))
+        for n in range(frames)
+    )
+
+
+def frame(shot: Shot, number: int, **options: object) -> SequenceFrame:
+    return SequenceFrame(View(shot.image, shot.camera, stamp_ns=number * 10**8), **options)
+
+
+@contextmanager
+def tracker(shots: Sequence[Shot], config: SequenceConfig | None = None, **options: object):
+    """Yield a tracker on an oracle that knows these pictures, and that oracle."""
+    engine = OracleEngine(CONFIG.model, **{'errors': ERRORS, **options}).register_shots(shots)
+    with EngineWorker(lambda: engine) as worker:
+        worker.wait_ready()
+        config = config or SequenceConfig(still_px=0.0)
+        yield Tracker(EngineAnswers(worker, CONFIG), config), engine
+
+
+def follow(shots: Sequence[Shot], config: SequenceConfig | None = None, **options: object):
+    with tracker(shots, config, **options) as (following, _):
+        return following, [following.track(frame(shot, n)) for n, shot in enumerate(shots)]
+
+
+def accuracy(tracked: list[TrackedFrame], shots: Sequence[Shot], with_scale=True) -> Accuracy:
+    found = [(item.stamp_ns, item.T_world_camera) for item in tracked if item.keyframe]
+    true = [(n * 10**8, np.linalg.inv(shot.T_camera_world)) for n, shot in enumerate(shots)]
+    return evaluate(
+        Trajectory.of(*zip(*found, strict=True)),
+        Trajectory.of(*zip(*true, strict=True)),
+        with_scale=with_scale,
+    )
+
+
+def states(tracked: list[TrackedFrame]) -> set[TrackingState]:
+    return {item.state for item in tracked}
+
+
+def test_every_frame_of_a_walk_is_placed_where_it_was():
+    following, tracked = follow(sideways())
+    assert states(tracked) <= {TrackingState.STARTED, TrackingState.TRACKED}
+    assert len(following.keyframes) > 2
+    result = accuracy(tracked, sideways())
+    assert result.summary()['ate_m'].rmse < 0.03
+    assert result.summary()['rpe_deg'].median < 0.3
+
+
+def test_the_world_begins_at_the_first_camera():
+    _, tracked = follow(sideways()[:3])
+    np.testing.assert_array_equal(tracked[0].T_world_camera, np.eye(4))
+    assert tracked[0].state is TrackingState.STARTED
+
+
+def test_points_come_in_the_world_s_unit():
+    _, tracked = follow(sideways()[:6], scale=0.5)
+    unit = accuracy(tracked, sideways()[:6]).alignment.scale
+    for item, shot in zip(tracked[1:], sideways()[1:], strict=False):
+        assert unit * np.nanmedian(item.cloud.depth) == pytest.approx(
+            np.nanmedian(shot.depth), rel=0.1
+        )
+
+
+@pytest.mark.parametrize(
+    'provides', [Output.WARP | Output.CLOUD_1 | Output.CLOUD_2, Output.CLOUD_1 | Output.CLOUD_2]
+)
+def test_engines_that_match_otherwise_do_too(provides):
+    shots = sideways()[:10]
+    _, tracked = follow(shots, provides=provides)
+    assert TrackingState.LOST not in states(tracked)
+    assert accuracy(tracked, shots).summary()['ate_m'].rmse < 0.1
+
+
+def test_an_engine_that_gives_no_points_is_said_to_be_of_no_use():
+    _, tracked = follow(sideways()[:3], provides=Output.WARP)
+    assert tracked[1].state is TrackingState.LOST
+    assert 'no points' in tracked[1].reason
+
+
+def test_a_picture_of_elsewhere_is_lost_and_the_next_one_is_found_again():
+    shots = list(sideways()[:8])
+    elsewhere = Scene(5).look(small_camera(), placed(30.0, 9.0, 0.0, 0.0))
+    shots.insert(4, elsewhere)
+    _, tracked = follow(shots)
+    assert tracked[4].state is TrackingState.LOST
+    assert tracked[4].T_world_camera is None
+    assert tracked[4].reason
+    assert all(item.state in FOUND for item in tracked[5:])
+
+
+def test_a_kidnapped_camera_is_found_where_it_was_before():
+    walk = list(sideways(12, 0.8))
+    shots = [*walk, walk[1], walk[2]]
+    following, tracked = follow(shots, SequenceConfig(still_px=0.0, loop_edges=0))
+    assert tracked[-2].state is TrackingState.RELOCALISED
+    assert tracked[-1].state in FOUND
+    assert tracked[-2].keyframe.number < len(following.keyframes) // 2
+    assert accuracy(tracked, shots).ate_m[-2:].max() < 0.1
+
+
+def test_without_candidates_a_kidnapped_camera_stays_lost():
+    walk = list(sideways(12, 0.8))
+    config = SequenceConfig(still_px=0.0, loop_edges=0, relocalise_candidates=0)
+    _, tracked = follow([*walk, walk[1]], config)
+    assert tracked[-1].state is TrackingState.LOST
+
+
+def test_a_way_there_and_back_closes_a_loop_and_is_better_for_it():
+    shots = [*sideways(10, 0.2), *sideways(10, 0.2)[::-1][1:]]
+    poor = {'errors': ErrorModel(depth=0.06, match_px=1.2)}
+    open_ended, first = follow(shots, SequenceConfig(still_px=0.0, loop_edges=0), **poor)
+    closed, second = follow(shots, SequenceConfig(still_px=0.0, loop_edges=3), **poor)
+    assert open_ended.keyframes.loops == 0
+    assert closed.keyframes.loops > 0
+    assert closed.keyframes.changes > 0
+    rmse = [accuracy(t, shots).summary()['ate_m'].rmse for t in (first, second)]
+    assert rmse[1] < rmse[0]
+
+
+def test_frames_move_with_their_keyframe():
+    _, tracked = follow(sideways()[:6])
+    before = tracked[-1].T_world_camera
+    keyframe = tracked[-1].keyframe
+    shift = np.eye(4)
+    shift[:3, 3] = 1.0, 2.0, 3.0
+    keyframe.T_world_camera = shift @ keyframe.T_world_camera
+    np.testing.assert_allclose(tracked[-1].T_world_camera, shift @ before)
+
+
+def test_a_keyframe_of_another_unit_says_so_to_the_graph():
+    shots = sideways()[:6]
+    with tracker(shots) as (following, _):
+        tracked = [following.track(frame(shot, n)) for n, shot in enumerate(shots)]
+        old, last = following.keyframes.current, tracked[-1]
+        old.scale = 2.0
+        T = np.linalg.inv(shots[0].T_camera_world)
+        added = following.keyframes.add_after(
+            old, frame(shots[0], 0).view, T, last.cloud, last.scale_source
+        )
+    assert following.keyframes.edges[-1].scale_a_b == pytest.approx(added.scale / old.scale)
+    expected = old.T_world_camera[:3, :3] @ (2.0 * T[:3, 3]) + old.T_world_camera[:3, 3]
+    np.testing.assert_allclose(added.T_world_camera[:3, 3], expected)
+
+
+def test_a_standing_camera_costs_no_inference():
+    shot = sideways()[0]
+    noisy = [
+        replace(shot, image=np.clip(shot.image.astype(int) + n % 2, 0, 255).astype(np.uint8))
+        for n in range(5)
+    ]
+    with tracker([*sideways()[:2], *noisy], SequenceConfig(still_px=0.5)) as (following, engine):
+        following.track(frame(shot, 0))
+        asked = len(engine.asked)
+        for n in range(1, 5):
+            found = following.track(frame(noisy[n], n))
+            assert found.state is TrackingState.STILL
+            assert found.stamp_ns == n * 10**8
+        assert len(engine.asked) == asked
+        assert following.track(frame(sideways()[1], 6)).state is TrackingState.TRACKED
+
+
+def test_a_view_is_encoded_once_while_it_is_followed_against():
+    with tracker(sideways()[:5], SequenceConfig(still_px=0.0, keyframe_overlap=0.05)) as (
+        following,
+        engine,
+    ):
+        for n, shot in enumerate(sideways()[:5]):
+            following.track(frame(shot, n))
+        assert len(engine.encoded) == 5
+
+
+def test_given_poses_are_taken_and_make_the_map_metric():
+    shots = sideways()[:8]
+    config = SequenceConfig(still_px=0.0)
+    with tracker(shots, config, scale=0.3) as (following, _):
+        tracked = [
+            following.track(frame(s, n, T_world_camera=np.linalg.inv(s.T_camera_world)))
+            for n, s in enumerate(shots)
+        ]
+    assert states(tracked) == {TrackingState.GIVEN}
+    assert accuracy(tracked, shots, with_scale=False).ate_m.max() < 1e-9
+    assert np.nanmedian(tracked[-1].cloud.depth) == pytest.approx(
+        np.nanmedian(shots[-1].depth), rel=0.1
+    )
+
+
+def test_no_loop_moves_poses_that_are_given():
+    shots = [*sideways(10, 0.2), *sideways(10, 0.2)[::-1][1:]]
+    given = [
+        np.linalg.inv(shot.T_camera_world) @ np.linalg.inv(placed(0.01 * n))
+        for n, shot in enumerate(shots)
+    ]
+    with tracker(shots) as (following, _):
+        tracked = [
+            following.track(frame(shot, n, T_world_camera=pose))
+            for n, (shot, pose) in enumerate(zip(shots, given, strict=True))
+        ]
+    for item, pose in zip(tracked, given, strict=True):
+        np.testing.assert_allclose(item.T_world_camera, pose, atol=1e-9)
+
+
+def test_a_given_pose_holds_even_where_nothing_matches():
+    elsewhere = Scene(5).look(small_camera(), placed(30.0, 9.0))
+    shots = [*sideways()[:4], elsewhere, *sideways()[:3]]
+    with tracker(shots) as (following, _):
+        tracked = [
+            following.track(frame(s, n, T_world_camera=np.linalg.inv(s.T_camera_world)))
+            for n, s in enumerate(shots)
+        ]
+    assert states(tracked) == {TrackingState.GIVEN}
+    assert tracked[4].reason
+    assert accuracy(tracked, shots, with_scale=False).ate_m.max() < 1e-9
+
+
+def test_odometry_bridges_frames_that_show_nothing():
+    blind = Scene(5).look(small_camera(), placed(30.0, 9.0))
+    walk = list(sideways()[:8])
+    shots = [*walk[:3], replace(blind, T_camera_world=walk[3].T_camera_world), *walk[4:]]
+    elsewhere = np.linalg.inv(placed(100.0, 3.0, 7.0, 40.0))
+    with tracker([*walk, blind], metric=True) as (following, _):
+        tracked = [
+            following.track(
+                frame(s, n, T_odometry_camera=elsewhere @ np.linalg.inv(s.T_camera_world))
+            )
+            for n, s in enumerate(shots)
+        ]
+    assert tracked[3].state is TrackingState.BRIDGED
+    assert tracked[3].reason
+    assert all(item.state in FOUND for item in (*tracked[:3], *tracked[4:]))
+    assert accuracy(tracked, shots).ate_m.max() < 0.05
+
+
+def test_odometry_in_metres_is_no_bridge_where_the_unit_is_not_known():
+    blind = Scene(5).look(small_camera(), placed(30.0, 9.0))
+    shots = [*sideways()[:3], blind]
+    with tracker(shots) as (following, _):
+        tracked = [
+            following.track(frame(s, n, T_odometry_camera=np.linalg.inv(s.T_camera_world)))
+            for n, s in enumerate(shots)
+        ]
+    assert tracked[3].state is TrackingState.LOST
+
+
+def test_an_engine_that_fails_once_costs_one_frame():
+    class Failing(OracleEngine):
+        """Breaks at its fourth pair."""
+
+        def decode(self, pairs, outputs):
+            if len(self.asked) == 3:
+                self.asked.append(outputs)
+                raise EngineFailed('it broke')
+            return super().decode(pairs, outputs)
+
+    engine = Failing(CONFIG.model, errors=ERRORS).register_shots(sideways())
+    with EngineWorker(lambda: engine) as worker:
+        worker.wait_ready()
+        following = Tracker(EngineAnswers(worker, CONFIG), SequenceConfig(still_px=0.0))
+        failed = []
+        for n, shot in enumerate(sideways()[:8]):
+            try:
+                assert following.track(frame(shot, n)).state in FOUND
+            except EngineFailed:
+                failed.append(n)
+        assert failed == [4]
+
+
+def test_old_keyframes_are_let_go_and_their_poses_stay():
+    config = SequenceConfig(still_px=0.0, keyframes_max=3, loop_edges=0)
+    following, tracked = follow(sideways(14, 0.4), config)
+    whole = [item.number for item in following.keyframes if item.view is not None]
+    assert len(following.keyframes) > 4
+    assert len(whole) <= 3
+    assert whole[0] == 0
+    assert accuracy(tracked, sideways(14, 0.4)).summary()['ate_m'].rmse < 0.1
+
+
+def test_a_frame_without_calibration_is_refused_in_words():
+    with (
+        tracker(sideways()[:1]) as (following, _),
+        pytest.raises(InvalidInput, match='no calibration'),
+    ):
+        following.track(SequenceFrame(View(sideways()[0].image)))
+
+
+def test_without_calibration_the_focal_length_comes_from_the_points():
+    shots = sideways()
+    engine = OracleEngine(CONFIG.model, errors=ERRORS).register_shots(shots)
+    bare = [SequenceFrame(View(shot.image, stamp_ns=n * 10**8)) for n, shot in enumerate(shots)]
+    with EngineWorker(lambda: engine) as worker:
+        worker.wait_ready()
+        answers = EngineAnswers(worker, CONFIG)
+        following = Tracker(answers, SequenceConfig(still_px=0.0))
+        frames = list(with_cameras(bare, answers))
+        tracked = [following.track(item) for item in frames]
+    true_px = shots[0].camera.fx
+    assert frames[0].view.camera.fx == pytest.approx(true_px, rel=0.04)
+    assert TrackingState.LOST not in states(tracked)
+    assert accuracy(tracked, shots).summary()['ate_m'].rmse < 0.06
+
+
+def test_frames_of_another_size_need_a_calibration_of_their_own():
+    large, small = sideways()[0], SCENE.look(small_camera(120, 100))
+    engine = OracleEngine(CONFIG.model).register_shots([large, small, *sideways()[:10]])
+    bare = [SequenceFrame(View(s.image)) for s in [*sideways()[:10], small]]
+    with EngineWorker(lambda: engine) as worker:
+        worker.wait_ready()
+        frames = with_cameras(bare, EngineAnswers(worker, CONFIG))
+        with pytest.raises(InvalidInput, match='160x120, then 120x100'):
+            list(frames)
