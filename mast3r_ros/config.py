@@ -313,7 +313,9 @@ class NodeConfig(PipelineConfig):
 
     input: InputConfig = setting(InputConfig(), 'Where images come from.')
     output: OutputConfig = setting(OutputConfig(), 'What is published.')
-    sequence: SequenceConfig = setting(SequenceConfig(), 'How mast3r-reconstruct follows a moving camera.')
+    sequence: SequenceConfig = setting(
+        SequenceConfig(), 'How mast3r-reconstruct follows a moving camera.'
+    )
     autostart: bool = setting(
         True, 'Configure and activate at once; otherwise wait for a lifecycle manager.'
     )
