@@ -68,6 +68,13 @@ class BackendType(str, Enum):
         return cls.__members__.get(str(value).upper())
 
 
+class CardProvider(str, Enum):
+    """What ONNX Runtime uses on an NVIDIA card."""
+
+    CUDA = 'cuda'
+    TENSORRT = 'tensorrt'
+
+
 class Fallback(str, Enum):
     """What runs when the chosen engine or model cannot be had."""
 

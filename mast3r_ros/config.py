@@ -8,6 +8,7 @@ from pathlib import Path
 
 from mast3r_ros.choices import (
     BackendType,
+    CardProvider,
     ExecutorRule,
     Fallback,
     FitRule,
@@ -65,6 +66,10 @@ class RuntimeConfig(Settings):
         Fallback.NONE, 'Engine to use, and say so, when the chosen engine or model is missing.'
     )
     device: int = setting(0, 'Index of the accelerator.', low=0, high=63)
+    card_provider: CardProvider = setting(
+        CardProvider.CUDA,
+        'What ONNX Runtime runs with under backend: cuda; tensorrt first builds engines (minutes).',
+    )
     num_threads: int = setting(
         0, 'Processor threads of the engine; 0 takes every core it may use.', low=0, high=256
     )

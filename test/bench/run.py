@@ -16,7 +16,7 @@ from typing import Any
 from side_by_side import Missing, Row
 
 # A new group of comparisons is a module here with a function rows().
-GROUPS = ('matching', 'geometric', 'wire', 'node', 'package')
+GROUPS = ('matching', 'geometric', 'wire', 'node', 'networks', 'package')
 
 
 def main() -> int:

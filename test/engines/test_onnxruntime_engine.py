@@ -26,7 +26,7 @@ from mast3r_ros.core.results import Output
 from mast3r_ros.core.views import View
 from mast3r_ros.engines.onnxruntime_engine.engine import CudaEngine, ProcessorEngine
 from mast3r_ros.engines.onnxruntime_engine.presence import cuda_obstacle
-from mast3r_ros.engines.onnxruntime_engine.providers import cuda, processor
+from mast3r_ros.engines.onnxruntime_engine.providers import as_argument, cuda, processor, tensorrt
 from mast3r_ros.engines.onnxruntime_engine.sessions import Sessions, StageSession
 from mast3r_ros.engines.registry import engine_status, get_runtime
 from mast3r_ros.errors import (
@@ -102,6 +102,29 @@ def test_a_machine_without_a_card_says_so(tmp_path: Path, monkeypatch: pytest.Mo
     assert 'no NVIDIA card' in cuda_obstacle(tmp_path / 'dev')
     (tmp_path / 'dev' / 'nvidia0').touch()
     assert cuda_obstacle(tmp_path / 'dev') == ''
+
+
+@pytest.mark.skipif(HAS_CUDA, reason='needs a build of onnxruntime without a CUDA device')
+def test_tensorrt_inside_onnxruntime_is_refused_where_the_build_lacks_it(tmp_path: Path) -> None:
+    config = settings(quick_model()).replace(
+        runtime=RuntimeConfig(backend='cuda', card_provider='tensorrt'), cache_dir=tmp_path
+    )
+    with pytest.raises(EngineUnavailable, match='has no TensorrtExecutionProvider, only'):
+        CudaEngine(config)
+
+
+def test_tensorrt_leaves_what_it_cannot_do_to_cuda_alone_and_keeps_its_engines(
+    tmp_path: Path,
+) -> None:
+    provider = tensorrt(1, tmp_path)
+    (first, options), (second, _) = as_argument(provider)
+    assert (first, second) == ('TensorrtExecutionProvider', 'CUDAExecutionProvider')
+    assert options['device_id'] == '1'
+    assert Path(options['trt_engine_cache_path']).is_relative_to(tmp_path)
+    assert options['trt_fp16_enable'] == '0'  # the graph's number format is the one that runs
+    assert not provider.is_processor
+    with pytest.raises(EngineUnavailable, match='did not take TensorrtExecutionProvider'):
+        provider.check_active(['CUDAExecutionProvider'])
 
 
 def test_a_provider_that_a_session_did_not_take_is_an_error() -> None:

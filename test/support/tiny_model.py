@@ -156,6 +156,31 @@ def quick_model(
     return _exported(network, list(sizes), precision)
 
 
+DUNE_SMALL = Architecture(
+    family='dune',
+    patch_px=14,
+    enc_dim=384,
+    enc_depth=12,
+    enc_heads=6,
+    dec_dim=768,
+    dec_depth=12,
+    dec_heads=12,
+    head='dpt',
+    desc_dim=24,
+    position_side=32,
+)
+
+
+def dune_small_model(shape: Shape, precision: Precision = Precision.FP32) -> Path:
+    """Return the folder of a DUNE small of the published dimensions (1.4 GB), for timing."""
+
+    def weights() -> Mapping[str, NDArray[np.float32]]:
+        return seeded_state_dict(DUNE_SMALL, 5)
+
+    network = _Network('dune_small', DUNE_SMALL, ModelVariant.DUNE_VIT_SMALL, weights)
+    return _exported(network, [(shape, shape)], precision)
+
+
 @dataclass(frozen=True)
 class _Network:
     name: str

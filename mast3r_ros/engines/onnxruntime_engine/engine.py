@@ -10,11 +10,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mast3r_ros.config import BackendType, MASt3RRuntimeConfig
+from mast3r_ros.config import BackendType, CardProvider, MASt3RRuntimeConfig
 from mast3r_ros.core.cores import usable_cores
 from mast3r_ros.core.results import EngineInfo
 from mast3r_ros.engines.network_engine import NetworkEngine, Values
-from mast3r_ros.engines.onnxruntime_engine.providers import Provider, cuda, processor
+from mast3r_ros.engines.onnxruntime_engine.providers import (
+    Provider,
+    cuda,
+    processor,
+    tensorrt,
+)
 from mast3r_ros.engines.onnxruntime_engine.sessions import Sessions
 from mast3r_ros.errors import EngineUnavailable
 from mast3r_ros.models.description import ENCODER, Shape
@@ -103,12 +108,19 @@ class CudaEngine(OnnxRuntimeEngine):
 
     def __init__(self, config: MASt3RRuntimeConfig | None = None) -> None:
         config = config or MASt3RRuntimeConfig()
-        super().__init__(config, BackendType.CUDA, cuda(config.runtime.device))
+        super().__init__(config, BackendType.CUDA, _card_provider(config))
 
     def describe(self) -> EngineInfo:
         """Say what runs and on what, and that nobody has seen it run there."""
         info = super().describe()
         return replace(info, versions={**info.versions, 'cuda': 'not yet run on hardware'})
+
+
+def _card_provider(config: MASt3RRuntimeConfig) -> Provider:
+    index = config.runtime.device
+    if config.runtime.card_provider is CardProvider.TENSORRT:
+        return tensorrt(index, config.cache_folder)
+    return cuda(index)
 
 
 def _onnxruntime() -> Any:

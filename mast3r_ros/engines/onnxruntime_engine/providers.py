@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from mast3r_ros.config import Precision
@@ -19,6 +20,7 @@ class Provider:
     :param device: where its tensors live, as ONNX Runtime calls it.
     :param precisions: what it runs, best first.
     :param package: the pip package that has it.
+    :param beside: what may run the parts that this one leaves; on the same device.
     """
 
     name: str
@@ -27,6 +29,7 @@ class Provider:
     precisions: tuple[Precision, ...]
     package: str
     options: Mapping[str, str] = field(default_factory=dict)
+    beside: tuple[Provider, ...] = ()
 
     @property
     def is_processor(self) -> bool:
@@ -84,6 +87,34 @@ def cuda(index: int) -> Provider:
     )
 
 
+def tensorrt(index: int, cache_folder: Path) -> Provider:
+    """Return the provider that builds TensorRT engines of the graphs.
+
+    :param index: of the card.
+    :param cache_folder: where the engines are kept; the first start takes minutes.
+    """
+    helper = cuda(index)
+    engines = str(cache_folder / 'engines' / 'onnxruntime')
+    return Provider(
+        name='TensorrtExecutionProvider',
+        device=helper.device,
+        device_index=index,
+        precisions=helper.precisions,
+        package='onnxruntime-gpu tensorrt==10.*',
+        options={
+            'device_id': str(index),
+            # The number format stands in the graph.
+            'trt_fp16_enable': '0',
+            'trt_layer_norm_fp32_fallback': '1',
+            'trt_engine_cache_enable': '1',
+            'trt_engine_cache_path': engines,
+            'trt_timing_cache_enable': '1',
+            'trt_timing_cache_path': engines,
+        },
+        beside=(helper,),
+    )
+
+
 def as_argument(provider: Provider) -> list[Any]:
-    """Return the provider as a session takes it: alone, so that nothing falls back in silence."""
-    return [(provider.name, dict(provider.options))]
+    """Return the provider as a session takes it; nothing on another device stands beside it."""
+    return [(each.name, dict(each.options)) for each in (provider, *provider.beside)]
