@@ -68,7 +68,7 @@ class RuntimeConfig(Settings):
     device: int = setting(0, 'Index of the accelerator.', low=0, high=63)
     card_provider: CardProvider = setting(
         CardProvider.CUDA,
-        'What ONNX Runtime runs with under backend: cuda; tensorrt first builds engines (minutes).',
+        'What ONNX Runtime uses with backend: cuda; tensorrt builds engines first (minutes).',
     )
     num_threads: int = setting(
         0, 'Processor threads of the engine; 0 takes every core it may use.', low=0, high=256
