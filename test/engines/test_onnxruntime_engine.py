@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -16,6 +18,7 @@ pytest.importorskip('torch', reason='needs torch')
 pytest.importorskip('onnxscript', reason='needs onnxscript')
 pytest.importorskip('onnxruntime', reason='needs onnxruntime')
 
+import engine_memory
 import onnx
 import onnxruntime
 from network_engines import golden_answer, pictures, relative_error, settings
@@ -143,25 +146,13 @@ def test_idle_sessions_do_not_spin() -> None:
     assert (options.intra_op_num_threads, options.inter_op_num_threads) == (3, 1)
 
 
-def private_bytes() -> int:
-    """Return the memory that is this process's alone; pages of files are not."""
-    for line in Path('/proc/self/smaps_rollup').read_text(encoding='ascii').splitlines():
-        if line.startswith('Anonymous:'):
-            return int(line.split()[1]) * 1024
-    raise AssertionError('the system does not say')
-
-
 @pytest.mark.skipif(not Path('/proc/self/smaps_rollup').exists(), reason='needs Linux')
 def test_weights_are_in_memory_once_and_gone_when_it_is_closed() -> None:
     weights = (quick_model() / 'weights.data').stat().st_size
-    ProcessorEngine(settings(quick_model(), threads=1)).close()  # what is loaded once a process
-    before = private_bytes()
-    with ProcessorEngine(settings(quick_model(), threads=1)) as engine:
-        engine.infer(*pictures())
-        engine.infer(*pictures())
-        held = private_bytes() - before
-    left = private_bytes() - before
-    assert 0.7 * weights < held < 1.5 * weights
+    command = [sys.executable, engine_memory.__file__, str(quick_model())]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    held, left = map(int, said.split())
+    assert 0.7 * weights < held < 1.8 * weights  # twice, with the arena, would be 2.2
     assert left < 0.4 * weights  # the arena stays for the next engine
 
 
