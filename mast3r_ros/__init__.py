@@ -35,9 +35,9 @@ _HOME_OF = {
     'ModelVariant': 'mast3r_ros.config',
     'BackendType': 'mast3r_ros.config',
     'Precision': 'mast3r_ros.config',
-    'PRESET_DRONE_FAST': 'mast3r_ros.config',
-    'PRESET_DRONE_QUALITY': 'mast3r_ros.config',
-    'PRESET_DESKTOP_PRECISION': 'mast3r_ros.config',
+    'PRESET_DRONE_FAST': 'mast3r_ros.presets',
+    'PRESET_DRONE_QUALITY': 'mast3r_ros.presets',
+    'PRESET_DESKTOP_PRECISION': 'mast3r_ros.presets',
     'Camera': 'mast3r_ros.core.cameras',
     'EngineInterface': 'mast3r_ros.core.engine',
     'EngineWorker': 'mast3r_ros.core.worker',
@@ -60,15 +60,6 @@ _HOME_OF = {
 __all__ = ['__version__', *sorted(_HOME_OF)]
 
 if TYPE_CHECKING:
-    from mast3r_ros.config import (
-        PRESET_DESKTOP_PRECISION as PRESET_DESKTOP_PRECISION,
-    )
-    from mast3r_ros.config import (
-        PRESET_DRONE_FAST as PRESET_DRONE_FAST,
-    )
-    from mast3r_ros.config import (
-        PRESET_DRONE_QUALITY as PRESET_DRONE_QUALITY,
-    )
     from mast3r_ros.config import (
         BackendType as BackendType,
     )
@@ -136,6 +127,15 @@ if TYPE_CHECKING:
     )
     from mast3r_ros.errors import (
         ModelNotFound as ModelNotFound,
+    )
+    from mast3r_ros.presets import (
+        PRESET_DESKTOP_PRECISION as PRESET_DESKTOP_PRECISION,
+    )
+    from mast3r_ros.presets import (
+        PRESET_DRONE_FAST as PRESET_DRONE_FAST,
+    )
+    from mast3r_ros.presets import (
+        PRESET_DRONE_QUALITY as PRESET_DRONE_QUALITY,
     )
 
 

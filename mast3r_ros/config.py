@@ -24,6 +24,7 @@ from mast3r_ros.choices import (
     ScaleRule,
     SyncRule,
 )
+from mast3r_ros.sequence_config import SequenceConfig
 from mast3r_ros.settings import Settings, setting
 
 
@@ -203,70 +204,6 @@ class InputConfig(Settings):
     mask_file_2: Path | None = setting(None, 'A fixed mask of view 2: black takes no part.')
 
 
-class SequenceConfig(Settings):
-    """How a moving camera is followed and what is kept of its way (mast3r-reconstruct)."""
-
-    still_px: float = setting(
-        0.5,
-        'A frame that moved no farther than this takes the pose of the one before, without the '
-        'engine; 0 asks the engine every time.',
-        low=0.0,
-        high=100.0,
-        unit='px',
-    )
-    min_inliers: int = setting(
-        50, 'Matches that must agree on a pose, or the frame is lost.', low=16, high=100_000
-    )
-    min_inlier_share: float = setting(
-        0.2, 'Share of the matches that must agree on it.', low=0.01, high=1.0
-    )
-    keyframe_overlap: float = setting(
-        0.7, 'A frame that sees less of the last keyframe becomes one.', low=0.05, high=1.0
-    )
-    keyframe_disparity: float = setting(
-        0.15,
-        'So does one whose matches moved farther than this, in widths of the image.',
-        low=0.01,
-        high=1.0,
-    )
-    keyframes_max: int = setting(
-        200,
-        'Keyframes kept whole; of older ones only the pose and a thinned cloud stay.',
-        low=2,
-        high=100_000,
-    )
-    relocalise_candidates: int = setting(
-        5, 'Earlier keyframes that a lost frame is tried against.', low=0, high=100
-    )
-    loop_edges: int = setting(
-        3, 'Earlier keyframes that a new one is tied to; 0 closes no loops.', low=0, high=100
-    )
-    dynamic_px: float = setting(
-        1.5,
-        'Flow that the motion of the camera leaves over, from which a pixel counts as moving by '
-        'itself; 0 does not look for such.',
-        low=0.0,
-        high=100.0,
-        unit='px of an image 320 wide',
-    )
-    map_voxel: float = setting(
-        0.0,
-        'Edge of the cubes of which each keeps one point; 0: half a percent of the first depth.',
-        low=0.0,
-        high=1000.0,
-        unit="the map's",
-    )
-    map_points_max: int = setting(
-        2_000_000,
-        'Most points of the map; with more, the cubes grow.',
-        low=1000,
-        high=100_000_000,
-    )
-    map_confidence: float = setting(
-        1.5, 'Points below this confidence are left out of the map (1 is none).', low=1.0, high=1e6
-    )
-
-
 class OutputConfig(Settings):
     """What the node publishes and how often."""
 
@@ -329,24 +266,3 @@ class NodeConfig(PipelineConfig):
         'What waits for messages in a process of its own: single is the usual one, events the '
         'newer one that costs less while idle (Jazzy and later). In a container: its --executor.',
     )
-
-
-PRESET_DRONE_FAST = MASt3RRuntimeConfig(
-    model=ModelConfig(variant=ModelVariant.DUNE_VIT_SMALL, resolution=336),
-    matching=MatchingConfig(top_k=512),
-)
-"""A small network at a small size: the shortest time a pair on a robot."""
-
-PRESET_DRONE_QUALITY = MASt3RRuntimeConfig(
-    model=ModelConfig(variant=ModelVariant.DUNE_VIT_BASE, resolution=448),
-    matching=MatchingConfig(top_k=2048),
-)
-"""A middle-sized network: better depth for robots with a stronger board."""
-
-PRESET_DESKTOP_PRECISION = MASt3RRuntimeConfig(
-    model=ModelConfig(
-        variant=ModelVariant.MAST3R_VIT_LARGE, resolution=512, precision=Precision.FP32
-    ),
-    matching=MatchingConfig(subsample=4),
-)
-"""The largest network in float32 with dense matches: for a workstation."""

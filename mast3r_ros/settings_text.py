@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from mast3r_ros import config as presets
+from mast3r_ros import presets
 from mast3r_ros.config import (
     BackendType,
     MASt3RRuntimeConfig,

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from mast3r_ros.config import SequenceConfig
 from mast3r_ros.core.cameras import Matrix
 from mast3r_ros.core.products import Cloud, Product
 from mast3r_ros.core.results import FloatArray, ScaleSource
@@ -17,6 +16,7 @@ from mast3r_ros.sequence.answers import Answers
 from mast3r_ros.sequence.keyframe import Keyframe
 from mast3r_ros.sequence.pair_fit import PairFit, fit_pair
 from mast3r_ros.sequence.pose_graph import Edge, Nodes, optimise, sparse_solver
+from mast3r_ros.sequence_config import SequenceConfig
 
 _LOOP_GAP = 2  # keyframes back at least, for an edge that is not the sequence's own
 

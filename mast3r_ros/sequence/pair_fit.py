@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mast3r_ros.config import SequenceConfig
 from mast3r_ros.core.cameras import Camera, Matrix
 from mast3r_ros.core.geometry import transform
 from mast3r_ros.core.products import Cloud, PairResult
@@ -16,6 +15,7 @@ from mast3r_ros.core.results import FloatArray, ScaleSource
 from mast3r_ros.core.views import Grid
 from mast3r_ros.sequence.keyframe import Keyframe, sample_depth
 from mast3r_ros.sequence.motion import Motion, find_motion, thinned
+from mast3r_ros.sequence_config import SequenceConfig
 
 _MIN_RATIOS = 20  # depths that both views know, for a unit of length
 _MAX_LOG_SCALE = 0.5  # of a metric network from pair to pair

@@ -5,11 +5,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from mast3r_ros.config import SequenceConfig
 from mast3r_ros.core.geometry import transform
 from mast3r_ros.sequence.keyframe import Keyframe
 from mast3r_ros.sequence.keyframes import Keyframes
 from mast3r_ros.sequence.voxel_map import MapCloud, VoxelMap
+from mast3r_ros.sequence_config import SequenceConfig
 
 _AUTO_VOXEL = 0.005  # of the typical depth of the first keyframe
 

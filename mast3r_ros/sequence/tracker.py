@@ -12,7 +12,6 @@ from dataclasses import replace
 
 import numpy as np
 
-from mast3r_ros.config import SequenceConfig
 from mast3r_ros.core.cameras import Matrix
 from mast3r_ros.core.products import Cloud, PairResult, Product
 from mast3r_ros.core.results import ScaleSource
@@ -25,6 +24,7 @@ from mast3r_ros.sequence.frames import SequenceFrame, TrackedFrame, TrackingStat
 from mast3r_ros.sequence.keyframe import Keyframe
 from mast3r_ros.sequence.keyframes import Keyframes
 from mast3r_ros.sequence.pair_fit import PairFit, fit_pair
+from mast3r_ros.sequence_config import SequenceConfig
 
 _EVERYTHING = Product.CLOUD_1 | Product.CLOUD_2 | Product.MATCHES
 _START_PARALLAX_PX = 2.0  # of the grid; with less, a pair says little of the depth

@@ -12,7 +12,7 @@ from drone_flight import Shot, flight
 
 pytest.importorskip('scipy')
 
-from mast3r_ros.config import PipelineConfig, SequenceConfig
+from mast3r_ros.config import PipelineConfig
 from mast3r_ros.core.results import ScaleSource
 from mast3r_ros.core.worker import EngineWorker
 from mast3r_ros.engines.geometric.engine import GeometricEngine
@@ -21,6 +21,7 @@ from mast3r_ros.sequence.answers import EngineAnswers
 from mast3r_ros.sequence.frames import TrackedFrame
 from mast3r_ros.sequence.tracker import Tracker
 from mast3r_ros.sequence.trajectory import Trajectory
+from mast3r_ros.sequence_config import SequenceConfig
 
 FIRST, FRAMES, WIDTH = 34, 11, 240
 

@@ -14,7 +14,7 @@ from real_data import KITCHEN_CAMERA
 
 pytest.importorskip('scipy')
 
-from mast3r_ros.config import MatchingConfig, ModelConfig, PipelineConfig, SequenceConfig
+from mast3r_ros.config import MatchingConfig, ModelConfig, PipelineConfig
 from mast3r_ros.core.cameras import Camera
 from mast3r_ros.core.engine import EngineInterface
 from mast3r_ros.core.views import View
@@ -25,6 +25,7 @@ from mast3r_ros.sequence.answers import EngineAnswers
 from mast3r_ros.sequence.frames import SequenceFrame, TrackedFrame, TrackingState
 from mast3r_ros.sequence.tracker import Tracker
 from mast3r_ros.sequence.trajectory import Trajectory
+from mast3r_ros.sequence_config import SequenceConfig
 
 pytestmark = pytest.mark.data
 

@@ -8,11 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from mast3r_ros import config
+from mast3r_ros import config, presets
 from mast3r_ros.config import (
-    PRESET_DESKTOP_PRECISION,
-    PRESET_DRONE_FAST,
-    PRESET_DRONE_QUALITY,
     BackendType,
     MASt3RRuntimeConfig,
     MatchingConfig,
@@ -23,6 +20,11 @@ from mast3r_ros.config import (
     RuntimeConfig,
 )
 from mast3r_ros.errors import ConfigError
+from mast3r_ros.presets import (
+    PRESET_DESKTOP_PRECISION,
+    PRESET_DRONE_FAST,
+    PRESET_DRONE_QUALITY,
+)
 from mast3r_ros.settings import Setting, Settings
 
 GROUPS = [
@@ -30,7 +32,7 @@ GROUPS = [
     for value in vars(config).values()
     if isinstance(value, type) and issubclass(value, Settings) and value is not Settings
 ]
-PRESETS = {name: value for name, value in vars(config).items() if name.startswith('PRESET_')}
+PRESETS = {name: value for name, value in vars(presets).items() if name.startswith('PRESET_')}
 
 
 def all_settings() -> list[tuple[type[Settings], Setting]]:

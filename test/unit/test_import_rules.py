@@ -22,7 +22,7 @@ ORDER = (
     ('wire', 'engines'),
     ('models',),
     ('core',),
-    ('config', 'choices', 'settings', 'settings_text', 'errors'),
+    ('config', 'sequence_config', 'presets', 'choices', 'settings', 'settings_text', 'errors'),
 )
 LEVEL = {room: level for level, rooms in enumerate(ORDER) for room in rooms}
 GROUND = len(ORDER) - 1  # its rooms are single files and share one level

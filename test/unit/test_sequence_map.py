@@ -6,12 +6,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mast3r_ros.config import SequenceConfig
 from mast3r_ros.core.cameras import Camera
 from mast3r_ros.core.views import Grid, View
 from mast3r_ros.sequence.keyframe import Keyframe
 from mast3r_ros.sequence.sequence_map import SequenceMap
 from mast3r_ros.sequence.voxel_map import VoxelMap
+from mast3r_ros.sequence_config import SequenceConfig
 
 CAMERA = Camera.pinhole(40, 30, 35.0, 35.0, 19.5, 14.5)
 

@@ -15,7 +15,7 @@ from scene import Scene, Shot, placed, small_camera
 
 pytest.importorskip('scipy')
 
-from mast3r_ros.config import MatchingConfig, ModelConfig, PipelineConfig, SequenceConfig
+from mast3r_ros.config import MatchingConfig, ModelConfig, PipelineConfig
 from mast3r_ros.core.results import Output
 from mast3r_ros.core.views import View
 from mast3r_ros.core.worker import EngineWorker
@@ -26,6 +26,7 @@ from mast3r_ros.sequence.frames import SequenceFrame, TrackedFrame, TrackingStat
 from mast3r_ros.sequence.tracker import Tracker
 from mast3r_ros.sequence.trajectory import Trajectory
 from mast3r_ros.sequence.unknown_camera import with_cameras
+from mast3r_ros.sequence_config import SequenceConfig
 
 SCENE = Scene()
 ERRORS = ErrorModel(match_px=0.5)

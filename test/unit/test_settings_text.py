@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 
 from mast3r_ros.config import (
+    NodeConfig,
+)
+from mast3r_ros.presets import (
     PRESET_DESKTOP_PRECISION,
     PRESET_DRONE_FAST,
     PRESET_DRONE_QUALITY,
-    NodeConfig,
 )
 from mast3r_ros.settings_text import config_files, with_tables
 
