@@ -62,6 +62,7 @@ class TrackedFrame:
     :param T_keyframe_camera: its pose there, in the keyframe's unit.
     :param cloud: its points in its own frame, in the world's unit at that time.
     :param dynamic: (H, W) on the cloud's grid, True where something moves by itself.
+    :param covariance: (6, 6) of the pose, as in covariance.py; None where nothing is known of it.
     :param reason: why it is lost, or what else there is to say.
     """
 
@@ -76,6 +77,7 @@ class TrackedFrame:
     inlier_share: float = 0.0
     is_keyframe: bool = False
     reason: str = ''
+    covariance: Matrix | None = None
     timing_ms: dict[str, float] = field(default_factory=dict)
 
     @property

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +34,7 @@ class Keyframe:
     :param dynamic: (H, W) True where something moves by itself: there is no depth.
     :param opinions: how many depth maps went into this one.
     :param thinned: what is left of the cloud of one that was let go.
+    :param covariance: (6, 6) of the pose when it was added, as in covariance.py.
     """
 
     number: int
@@ -50,6 +51,7 @@ class Keyframe:
     dynamic: MaskArray | None = None
     opinions: int = 1
     thinned: ColoredPoints | None = None
+    covariance: Matrix = field(default_factory=lambda: np.zeros((6, 6)))
 
     @property
     def has_depth(self) -> bool:

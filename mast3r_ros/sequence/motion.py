@@ -27,6 +27,7 @@ _MIN_MATCHES = 16
 _MAX_STEPS = 15
 _CONVERGED = 1e-5  # relative change of the cost
 _GOOD_SHARE = 0.5  # of inliers: a start that leads there needs no other
+_INDEPENDENT = 100  # matches; those of neighbouring pixels err alike, so more tell little more
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,12 +38,14 @@ class Motion:
     :param inliers: (N,) which of the given matches agree.
     :param parallax_px: median of what a mere turn leaves unexplained of them.
     :param has_length: whether the translation's length means anything.
+    :param covariance: (6, 6) of a turn and then a shift of b; None without length.
     """
 
     T_b_a: Matrix
     inliers: NDArray[np.bool_]
     parallax_px: float
     has_length: bool
+    covariance: Matrix | None = None
 
     @property
     def share(self) -> float:
@@ -82,7 +85,8 @@ def find_motion(
     if np.count_nonzero(inliers) < _MIN_MATCHES:
         return None
     parallax_px = parallax(rays_a[inliers], rays_b[inliers], best.T, focal_px)
-    return Motion(best.T, inliers, parallax_px, True)
+    covariance = _covariance(best, points, target, focal_px)
+    return Motion(best.T, inliers, parallax_px, True, covariance)
 
 
 def parallax(rays_a: Matrix, rays_b: Matrix, T_b_a: Matrix, focal_px: float) -> float:
@@ -171,6 +175,15 @@ def _refine(start: Matrix, points: Matrix, target: Matrix, focal_px: float) -> _
             break
     inliers = np.einsum('ij,ij->i', error, error) < _INLIER_SIGMAS**2
     return _Fit(T, inliers, float(inliers.mean()))
+
+
+def _covariance(fit: _Fit, points: Matrix, target: Matrix, focal_px: float) -> Matrix:
+    """Return how sure a pose is, from how well and from where its matches agree."""
+    error, J = _errors(fit.T, points[fit.inliers], target[fit.inliers], focal_px)
+    rows = J.reshape(-1, 6)
+    variance = float(np.mean(error * error))
+    alike = max(1.0, len(error) / _INDEPENDENT)
+    return np.asarray(np.linalg.pinv(rows.T @ rows, hermitian=True) * variance * alike)
 
 
 def stepped(T: Matrix, step: Values) -> Matrix:

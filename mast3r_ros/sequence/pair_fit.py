@@ -33,6 +33,7 @@ class PairFit:
     :param scale_1: the keyframe's unit over that of the pair's own points; NaN where unknown.
     :param inliers: number of matches that agree; ``share`` of them all.
     :param covered: share of the keyframe's picture that the frame sees.
+    :param covariance: (6, 6) of a turn and a shift of the frame's camera, keyframe's unit.
     :param disparity: median motion of a match, in widths of the picture.
     """
 
@@ -49,6 +50,7 @@ class PairFit:
     cloud_1: Cloud | None = None
     cloud_2: Cloud | None = None
     scale_source: ScaleSource = ScaleSource.NONE
+    covariance: Matrix | None = None
 
     @property
     def T_keyframe_camera(self) -> Matrix:
@@ -121,6 +123,7 @@ def fit_pair(
         result.cloud_1,
         result.cloud_2,
         result.scale.source,
+        motion.covariance,
     )
     return fit if reason else _checked_scale(fit)
 

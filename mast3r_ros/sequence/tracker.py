@@ -18,6 +18,7 @@ from mast3r_ros.core.results import ScaleSource
 from mast3r_ros.core.views import View
 from mast3r_ros.errors import InvalidInput
 from mast3r_ros.sequence.answers import Answers
+from mast3r_ros.sequence.covariance import covariance_of
 from mast3r_ros.sequence.dynamic_pixels import DynamicPixels
 from mast3r_ros.sequence.flow_gate import FlowGate
 from mast3r_ros.sequence.frames import SequenceFrame, TrackedFrame, TrackingState
@@ -110,6 +111,7 @@ class Tracker:
             cloud,
             scale_source=source,
             is_keyframe=True,
+            covariance=np.zeros((6, 6)),
         )
 
     def _follow(
@@ -252,6 +254,7 @@ class Tracker:
             scale_source=keyframe.scale_source,
             matches=int(fit.inliers),
             inlier_share=fit.share,
+            covariance=np.zeros((6, 6)) if given is not None else covariance_of(fit),
         )
         found = self._with_dynamic(found, frame, timing_ms)
         if self._is_news(fit, cloud):
@@ -260,6 +263,8 @@ class Tracker:
                     keyframe, frame.view, T_keyframe_camera, cloud, found.scale_source
                 )
                 added.hide(found.dynamic)
+                if found.covariance is not None:
+                    added.covariance = found.covariance
                 if given is None:  # given poses are not to be moved
                     self.keyframes.close_loops(added)
             found = replace(found, keyframe=added, T_keyframe_camera=np.eye(4), is_keyframe=True)

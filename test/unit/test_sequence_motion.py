@@ -148,3 +148,31 @@ def test_thinning_keeps_matches_from_everywhere():
     assert len(rows) == MAX_MATCHES
     assert rows[0] == 0
     assert rows[-1] == 99_999
+
+
+def surprise(T, seed):
+    """Return how far off a pose is, as squared standard deviations of what it claims."""
+    found = find_motion(*matches(T, count=100, noise_px=1.0, seed=seed), CAMERA.fx)
+    off = found.T_b_a @ np.linalg.inv(T)
+    turn = cv2.Rodrigues(off[:3, :3])[0].ravel()
+    miss = np.concatenate([turn, found.T_b_a[:3, 3] - off[:3, :3] @ T[:3, 3]])
+    return miss @ np.linalg.solve(found.covariance, miss)
+
+
+def test_a_pose_is_as_sure_as_it_says():
+    mean = np.mean([surprise(pose(), seed) for seed in range(60)])
+    assert 4.0 < mean < 10.0  # 6 numbers make 6 on average
+
+
+def test_more_matches_of_one_place_make_a_pose_little_surer():
+    few, many = (
+        find_motion(*matches(pose(), count=count, noise_px=1.0), CAMERA.fx).covariance
+        for count in (100, 1500)
+    )
+    assert np.trace(many) > 0.5 * np.trace(few)
+
+
+def test_a_pose_without_length_claims_no_certainty():
+    rays_a, rays_b, depth = matches(pose())
+    found = find_motion(rays_a, rays_b, np.full_like(depth, np.nan), CAMERA.fx)
+    assert found.covariance is None

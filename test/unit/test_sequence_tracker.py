@@ -349,3 +349,21 @@ def test_frames_of_another_size_need_a_calibration_of_their_own():
         frames = with_cameras(bare, EngineAnswers(worker, CONFIG))
         with pytest.raises(InvalidInput, match='160x120, then 120x100'):
             list(frames)
+
+
+def test_a_pose_grows_less_sure_along_the_way():
+    _, (first, by_matches_alone, *others) = follow(sideways())
+    assert not first.covariance.any()
+    assert by_matches_alone.covariance is None
+    spread = [np.sqrt(np.trace(item.covariance[:3, :3])) for item in others]
+    assert 0.0 < spread[0] < spread[-1]
+    for item in others:
+        assert (np.linalg.eigvalsh(item.covariance) > 0.0).all()
+
+
+def test_a_sharper_engine_makes_surer_poses():
+    shots = sideways()[:3]
+    sharp, vague = (
+        follow(shots, errors=ErrorModel(match_px=noise))[1][2].covariance for noise in (0.2, 2.0)
+    )
+    assert np.trace(sharp) < np.trace(vague)
