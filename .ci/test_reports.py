@@ -74,7 +74,7 @@ def read_junit(name: str, path: Path) -> Report:
 
 def _skip_reason(skipped: ElementTree.Element) -> str | None:
     """Return why; for a whole module it stands in the text: (file, line, 'Skipped: why')."""
-    whole_module = re.search(r"'Skipped: (.*)'\)", skipped.text or '')
+    whole_module = re.search(r"""['\"]Skipped: (.*)['\"]\)""", skipped.text or '')
     return whole_module.group(1) if whole_module else skipped.get('message')
 
 

@@ -38,9 +38,10 @@ def test_failures_and_skips_are_named_with_their_first_line(report):
     assert report.skips == [('unit::test_absent', 'needs a GPU of ours')]
 
 
-def test_a_module_that_skips_itself_says_why(tmp_path):
+@pytest.mark.parametrize('why', ['a why', "could not import 'it'", 'no "it" here'])
+def test_a_module_that_skips_itself_says_why(tmp_path, why):
     (tmp_path / 'test_it.py').write_text(
-        "import pytest\npytest.importorskip('_no', reason='a why')"
+        f'import pytest\npytest.importorskip("_no", reason={why!r})'
     )
     subprocess.run(
         [sys.executable, '-m', 'pytest', '-q', '--junitxml=report.xml', 'test_it.py'],
@@ -48,7 +49,7 @@ def test_a_module_that_skips_itself_says_why(tmp_path):
         stdout=subprocess.DEVNULL,
         check=False,
     )
-    assert read_junit('unit', tmp_path / 'report.xml').skips == [('unit::test_it', 'a why')]
+    assert read_junit('unit', tmp_path / 'report.xml').skips == [('unit::test_it', why)]
 
 
 def test_a_process_without_a_report_is_a_failure(tmp_path):
