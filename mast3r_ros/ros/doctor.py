@@ -18,6 +18,8 @@ from mast3r_ros.ros import qos
 EXIT_WRONG = 1
 EXIT_NO_NODE = 3
 
+_PARTS = ('engine', 'inputs', 'pairs', 'sequence')
+_LISTEN_ON_S = 1.5  # every node reports once a second
 _SIGNS = {0: 'ok  ', 1: 'warn', 2: 'FAIL', 3: 'old '}
 _EXAMPLES = """examples:
   ros2 run mast3r_ros doctor
@@ -38,10 +40,19 @@ class Listener(Node):
         self._only = only
         self.create_subscription(DiagnosticArray, '/diagnostics', self._on_report, qos.output())
 
+    def listen(self, wait_s: float) -> None:
+        """Wait for a first report, and then a little longer for those of other nodes."""
+        end = time.monotonic() + wait_s
+        while time.monotonic() < end and not self.parts:
+            rclpy.spin_once(self, timeout_sec=0.2)
+        end = time.monotonic() + (_LISTEN_ON_S if self.parts else 0.0)
+        while time.monotonic() < end:
+            rclpy.spin_once(self, timeout_sec=0.2)
+
     def _on_report(self, message: DiagnosticArray) -> None:
         for status in message.status:
             node, _, part = status.name.partition(': ')
-            ours = part in ('engine', 'inputs', 'pairs') and node == status.hardware_id
+            ours = part in _PARTS and node == status.hardware_id
             if ours and self._only in (None, node):
                 self.parts[status.name] = status
 
@@ -66,22 +77,23 @@ def main(argv: Sequence[str] | None = None) -> int:
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument('--node', metavar='NAME', help='full name of one node; else all')
-    parser.add_argument('--wait', type=float, default=4.0, metavar='S', help='seconds (4)')
+    parser.add_argument('--node', metavar='NAME', help='one node, with its namespace; else all')
+    parser.add_argument(
+        '--wait', type=float, default=5.0, metavar='S', help='longest wait for a report, in s (5)'
+    )
     arguments = parser.parse_args(words)
+    only = f'/{arguments.node.strip("/")}' if arguments.node else None
     rclpy.init(args=argv)
-    listener = Listener(arguments.node)
+    listener = Listener(only)
     try:
-        end = time.monotonic() + arguments.wait
-        while time.monotonic() < end:
-            rclpy.spin_once(listener, timeout_sec=0.2)
+        listener.listen(arguments.wait)
     except KeyboardInterrupt:
         return 130
     finally:
         listener.destroy_node()
         rclpy.try_shutdown()
     if not listener.parts:
-        name = arguments.node or 'mast3r_ros'
+        name = only or 'mast3r_ros'
         print(
             f'no {name} node was heard on /diagnostics in {arguments.wait:g} s; is it running, '
             'in the same ROS_DOMAIN_ID?'

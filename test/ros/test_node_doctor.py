@@ -80,7 +80,7 @@ def test_the_dead_link_and_its_cure_are_printed(world, what):
     part = 'inputs' if what in ('no cameras', 'a quality of service') else 'pairs'
     told = world.told(part, *expected)
     if part == 'inputs':  # it lasts, so the program hears it too
-        text, code = consult('--node', '/mast3r', '--wait', '3')
+        text, code = consult('--node', '/mast3r', '--wait', '20')
         assert code == EXIT_WRONG
     else:
         text, code = report([told])
@@ -92,7 +92,7 @@ def test_the_dead_link_and_its_cure_are_printed(world, what):
 def test_a_healthy_node_is_well_and_every_figure_is_printed(world):
     world.start(engine=ScriptedEngine())
     until(lambda: world.health('engine'), 'the node reports')
-    text, code = consult('--wait', '3')
+    text, code = consult('--wait', '20')
     assert code == 0
     lines = text.splitlines()
     assert '[ok  ] /mast3r: engine: nobody listens to any output, so nothing is computed' in lines
@@ -107,8 +107,9 @@ def test_one_node_is_singled_out_by_its_name(world):
     world.start(engine=ScriptedEngine(), name='well')
     world.start(hurt, engine=ScriptedEngine(), name='ill')
     world.told('engine', 'configure failed', node='/ill')
-    assert consult('--node', '/well', '--wait', '3')[1] == 0
-    text, code = consult('--wait', '3')
+    for name in ('/well', 'well'):
+        assert consult('--node', name, '--wait', '20')[1] == 0
+    text, code = consult('--wait', '20')
     assert code == EXIT_WRONG
     assert '[FAIL] /ill: engine: configure failed: ' in text
     assert '/no/such/mask.png' in text
@@ -127,6 +128,6 @@ def test_reports_of_other_programs_do_not_mix_in(world):
     foreign = DiagnosticStatus(level=b'\x02', name='lidar: pairs', hardware_id='17', message='hot')
     publisher = world.node.create_publisher(DiagnosticArray, '/diagnostics', 10)
     world.node.create_timer(0.1, lambda: publisher.publish(DiagnosticArray(status=[foreign])))
-    text, code = consult('--wait', '3')
+    text, code = consult('--wait', '20')
     assert code == 0
     assert 'hot' not in text
