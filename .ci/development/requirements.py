@@ -77,7 +77,7 @@ NETWORKS = (
 )
 
 # Loops of a moving camera.
-SEQUENCE = ('scipy>=1.11,<2',)
+SEQUENCE = ('scipy>=1.11,<2', 'poselib>=2.0.5,<3; platform_machine == "x86_64"')
 
 # Which module each of the library's own requirements brings.
 MODULES = {

@@ -10,12 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mast3r_ros.core.cameras import Matrix
+from mast3r_ros.engines.geometric.sampling import INLIER_PX, sampled_motion
 
 Vector = NDArray[np.float64]
 
-_SEED = 0
-_CONFIDENCE = 0.999
-_INLIER_PX = 1.0  # from the epipolar line
 _NOISE_PX = 0.5  # of a good match, where its weight falls to one half
 _MIN_MATCHES = 16
 _MAX_STEPS = 10
@@ -56,10 +54,10 @@ def find_relative_pose(rays_1: Matrix, rays_2: Matrix, focal_px: float) -> Relat
         return None
     turn, left_over_px = _fit_rotation(rays_1, rays_2, focal_px)
     starts = [(turn, _direction(turn, rays_1, rays_2))]
-    starts += _from_essential(rays_1, rays_2, focal_px)
+    starts += sampled_motion(rays_1, rays_2, focal_px)
     fits = [_refine(R, t, rays_1, rays_2, focal_px) for R, t in starts]
     R, t, _ = min(fits, key=lambda fit: fit[2])
-    inliers = np.abs(_epipolar_px(R, t, rays_1, rays_2, focal_px)) < _INLIER_PX
+    inliers = np.abs(_epipolar_px(R, t, rays_1, rays_2, focal_px)) < INLIER_PX
     if np.count_nonzero(inliers) < _MIN_MATCHES:
         return None
     R, t = _in_front(R, t, rays_1[inliers], rays_2[inliers])
@@ -97,26 +95,6 @@ def _direction(R: Matrix, rays_1: Matrix, rays_2: Matrix) -> Vector:
     """Return the direction of translation that fits a rotation."""
     normals = np.cross(rays_1 @ R.T, rays_2)
     return np.asarray(np.linalg.svd(normals.T @ normals)[2][2])
-
-
-def _from_essential(
-    rays_1: Matrix, rays_2: Matrix, focal_px: float
-) -> list[tuple[Matrix, Vector]]:
-    """Return a motion of the essential matrix that sampling finds; none where it fails."""
-    cv2.setRNGSeed(_SEED)
-    try:
-        E, _ = cv2.findEssentialMat(
-            rays_1[:, :2] * focal_px,
-            rays_2[:, :2] * focal_px,
-            np.diag([focal_px, focal_px, 1.0]),
-            method=cv2.USAC_MAGSAC,
-            prob=_CONFIDENCE,
-            threshold=_INLIER_PX,
-        )
-        R, _, t = cv2.decomposeEssentialMat(E[:3])
-    except (cv2.error, TypeError):  # degenerate samples; no matrix at all
-        return []
-    return [(np.asarray(R), np.asarray(t).ravel())]
 
 
 def _refine(
