@@ -38,7 +38,7 @@ class WorkerState(enum.Enum):
     FAILED = 'failed'
     """The engine could not be built; ``error`` says why."""
     DEAD = 'dead'
-    """A call hangs and could not be cancelled; the thread is lost."""
+    """A call hung and could not be cancelled. That is for good, even if it returns late."""
     CLOSED = 'closed'
 
 
@@ -76,6 +76,7 @@ class EngineWorker:
         self._on_state = on_state
         self._engine: EngineInterface | None = None
         self._changed = threading.Condition()
+        self._ending = threading.Lock()  # held to end a call or to cancel it, never for both
         self._desks = Desks()
         self._closing = False
         self._busy_since: float | None = None
@@ -170,8 +171,8 @@ class EngineWorker:
     def _run(self) -> None:
         try:
             self._engine = self._factory()
-        except Exception as error:
-            self.error = error
+        except BaseException as error:  # a library's SystemExit too, or it would load for ever
+            self.error = _as_exception(error)
             self._set_state(WorkerState.FAILED)
             self._refuse_waiting()
             return
@@ -180,7 +181,7 @@ class EngineWorker:
             pass
         try:
             self._engine.close()
-        except Exception:
+        except BaseException:
             _log.exception('closing the engine failed')
         self._engine = None
         self._set_state(WorkerState.CLOSED)
@@ -208,9 +209,9 @@ class EngineWorker:
         problem: Exception | None = None
         try:
             desk.handle(self._engine, item, waited_ms)
-        except Exception as error:
-            problem = error
-        with self._changed:
+        except BaseException as error:  # whatever it is, the thread is needed for the next item
+            problem = _as_exception(error)
+        with self._ending, self._changed:
             self._busy_since = None
             given_up = self.state is WorkerState.DEAD  # then the item was reported already
             self._running = None
@@ -228,12 +229,14 @@ class EngineWorker:
                 if self._returns_within(since, self._call_timeout_s):
                     continue
             _log.error('an engine call takes over %g s; cancelling it', self._call_timeout_s)
-            if engine is not None:
-                self._cancel(engine)
+            with self._ending:
+                if engine is not None and self._busy_since == since:  # else it has returned
+                    self._cancel(engine)
             with self._changed:
                 if self._returns_within(since, self._call_timeout_s + self._cancel_grace_s):
                     continue
-            self._give_up()
+                running = self._die()
+            self._report_death(running)
             return
 
     def _cancel(self, engine: EngineInterface) -> None:
@@ -254,17 +257,21 @@ class EngineWorker:
             self._changed.wait(min(remaining_s, 0.25))
         return True
 
-    def _give_up(self) -> None:
+    def _die(self) -> tuple[Desk[Any], Any] | None:
+        """Give the engine up, lock held, and return what hangs."""
         self.error = EngineFailed(
             f'an engine call did not return within {self._call_timeout_s:g} s and could not be '
             'cancelled; restart the process, or raise runtime.call_timeout_s if it is just slow'
         )
-        with self._changed:
-            running = self._running
-        self._set_state(WorkerState.DEAD)
+        self.state = WorkerState.DEAD
+        self._changed.notify_all()
+        return self._running
+
+    def _report_death(self, running: tuple[Desk[Any], Any] | None) -> None:
+        self._tell_state(WorkerState.DEAD)
         if running is not None:
             desk, item = running
-            desk.report(item, self.error)
+            desk.report(item, self._gone_error())
         self._refuse_waiting()
 
     def _answer_call(self, engine: EngineInterface, call: _Call, _waited_ms: float) -> None:
@@ -291,12 +298,20 @@ class EngineWorker:
 
     def _set_state(self, state: WorkerState) -> None:
         with self._changed:
-            if self.state is WorkerState.DEAD and state is not WorkerState.CLOSED:
+            if self._is_dead():
                 return
             self.state = state
             self._changed.notify_all()
+        self._tell_state(state)
+
+    def _tell_state(self, state: WorkerState) -> None:
         if self._on_state is not None:
             try:
                 self._on_state(state)
             except Exception:
                 _log.exception('telling that the engine is %s failed', state.value)
+
+
+def _as_exception(error: BaseException) -> Exception:
+    """Return what may be handed to a caller without ending its thread."""
+    return error if isinstance(error, Exception) else EngineFailed(f'the engine raised {error!r}')

@@ -88,7 +88,10 @@ def test_a_call_that_takes_too_long_is_cancelled(world):
     assert trial.drops() == {'engine_failed': 1}
 
 
-def test_an_engine_that_cannot_be_cancelled_is_given_up_and_configuring_gets_a_new_one(world):
+@pytest.mark.parametrize('returns_late', [False, True])
+def test_an_engine_that_cannot_be_cancelled_is_given_up_and_configuring_gets_a_new_one(
+    world, returns_late
+):
     hang, engines = threading.Event(), []
 
     def make(_config):
@@ -98,6 +101,9 @@ def test_an_engine_that_cannot_be_cancelled_is_given_up_and_configuring_gets_a_n
     trial = Trial(world, hub=EngineHub(make), settings={'runtime.call_timeout_s': 0.2})
     trial.show(1)
     until(lambda: trial.node.fatal, 'the engine is given up')
+    if returns_late:
+        hang.set()
+        until(lambda: not trial.node.session.worker._thread.is_alive(), 'its thread ends')
     assert 'restart the process' in trial.node.fatal
     told = world.told('engine', 'the engine is dead', 'could not be cancelled')
     assert told.level == b'\x02'

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import logging
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -29,6 +30,7 @@ class PlainEngine(EngineInterface):
         self.used_in: set[int] = set()
         self.closed_in: list[int] = []
         self.hanging = threading.Event()
+        self.cancels = 0
         self._obeys_cancel = obeys_cancel
         self._cancel = threading.Event()
 
@@ -45,6 +47,7 @@ class PlainEngine(EngineInterface):
         self.used_in.add(threading.get_ident())
 
     def cancel(self) -> None:
+        self.cancels += 1
         self._cancel.set()
 
     def close(self) -> None:
@@ -332,6 +335,33 @@ def test_an_engine_that_cannot_be_built_fails_everybody_with_its_own_reason(benc
     assert not inbox.box.drops  # they failed; the user that was told counts them
 
 
+@pytest.mark.parametrize('error', [SystemExit(3), KeyboardInterrupt()])
+def test_an_engine_that_ends_its_thread_while_it_is_built_has_failed(
+    bench: Bench, error: BaseException
+) -> None:
+    def build() -> EngineInterface:
+        raise error
+
+    worker = bench.worker_of(build)
+    inbox = Inbox(worker)
+    inbox.box.put('waiting')
+    worker.start()
+    with pytest.raises(EngineFailed, match=type(error).__name__):
+        worker.wait_ready(PATIENCE_S)
+    inbox.wait(failed=1)
+    assert worker.state is WorkerState.FAILED
+
+
+def test_a_call_that_raises_what_ends_a_thread_costs_no_more_than_itself(bench: Bench) -> None:
+    def leave(engine: EngineInterface) -> None:
+        raise SystemExit(3)
+
+    with bench.worker() as worker:
+        with pytest.raises(EngineFailed, match=r'SystemExit\(3\)'):
+            worker.call(leave, PATIENCE_S)
+        assert worker.call(lambda engine: 'next', PATIENCE_S) == 'next'
+
+
 def test_a_hanging_call_is_cancelled_and_the_engine_goes_on(bench: Bench) -> None:
     worker = bench.worker(call_timeout_s=0.05, cancel_grace_s=PATIENCE_S).start()
     hung = bench.in_background(worker)
@@ -389,6 +419,54 @@ def test_a_dead_engine_that_returns_after_all_is_closed_in_its_own_thread(bench:
     assert bench.engine.closed_in == [bench.engine.built_in]
     with pytest.raises(EngineFailed, match='did not return'):
         worker.call(lambda engine: None, PATIENCE_S)
+
+
+def test_a_dead_engine_stays_dead_when_its_call_returns_late(bench: Bench) -> None:
+    worker = bench.worker(obeys_cancel=False, call_timeout_s=0.05, cancel_grace_s=0.05).start()
+    hung = bench.in_background(worker)
+    with pytest.raises(EngineFailed):
+        hung.result(PATIENCE_S)
+    bench.until.set()
+    for thread in threads_of(worker):
+        thread.join(PATIENCE_S)
+        assert not thread.is_alive()
+    assert worker.state is WorkerState.DEAD
+    assert worker.close(PATIENCE_S) is True
+    assert worker.state is WorkerState.DEAD  # whoever shares it must not take it for well
+    assert bench.states == [WorkerState.LOADING, WorkerState.READY, WorkerState.DEAD]
+
+
+def test_a_call_that_returns_just_in_time_leaves_the_next_one_uncancelled(bench: Bench) -> None:
+    """The watchdog writes to the log before it cancels; here that takes long."""
+    worker = bench.worker(obeys_cancel=False, call_timeout_s=0.1, cancel_grace_s=PATIENCE_S)
+    inbox = Inbox(worker, limit=2, keep_all=True)
+    second_runs, second_may_end = threading.Event(), threading.Event()
+    cancels: list[int] = []
+
+    def second(engine: EngineInterface) -> None:
+        second_runs.set()
+        second_may_end.wait(PATIENCE_S)
+
+    class Slow(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            assert bench.engine is not None
+            cancels.append(bench.engine.cancels)
+            if len(cancels) == 1:
+                bench.until.set()
+                second_runs.wait(PATIENCE_S)
+            else:
+                second_may_end.set()
+
+    log, slow = logging.getLogger('mast3r_ros.core.worker'), Slow()
+    log.addHandler(slow)
+    try:
+        inbox.box.put(bench.hang)
+        inbox.box.put(second)
+        worker.start()
+        inbox.wait(handled=2)
+    finally:
+        log.removeHandler(slow)
+    assert cancels == [0, 0]  # when the first, and when the second took too long
 
 
 def test_an_engine_whose_cancelling_breaks_is_given_up_like_one_that_ignores_it() -> None:
