@@ -91,6 +91,22 @@ class Bag:
                 except Damaged as error:
                     self._tell(f'messages of {message.topic} cannot be unpacked: {error}')
 
+    def first_messages(self, topics: Collection[str], start_ns: int) -> Iterator[RecordedMessage]:
+        """Yield each topic's first message from a time on, or its first of all where none is left.
+
+        Some record a calibration but once, at the beginning.
+        """
+        missing = set(topics)
+        for from_ns in (start_ns, 0):
+            if not missing:
+                return
+            for message in self.messages(frozenset(missing), from_ns):
+                if message.topic in missing:
+                    missing.remove(message.topic)
+                    yield message
+                if not missing:
+                    return
+
     def close(self) -> None:
         """Let go of the files."""
         self._closing.close()

@@ -63,19 +63,10 @@ class FrameStream:
 
     def learn_calibration(self, messages: Iterable[RecordedMessage]) -> None:
         """Take the first calibration of each camera that has none yet, before any image."""
-        missing = {
-            camera.topics.info: camera
-            for camera in self._cameras
-            if camera.topics.info and not camera.has_calibration
-        }
-        if not missing:
-            return
         for message in messages:
-            camera = missing.pop(message.topic, None)
-            if camera is not None:
-                camera.take_info(message)
-            if not missing:
-                return
+            for camera in self._cameras:
+                if camera.topics.info == message.topic and not camera.has_calibration:
+                    camera.take_info(message)
 
     def frames(self, messages: Iterable[RecordedMessage]) -> Iterator[tuple[str, LazyView]]:
         """Yield the cameras' frames, in the order of recording, by the pairing's names."""

@@ -7,10 +7,11 @@ on the same machine with the same versions.
 
 from __future__ import annotations
 
-import os
+import math
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from mast3r_ros.bags.bag import Bag
 from mast3r_ros.bags.camera_topics import CameraTopics
@@ -18,6 +19,7 @@ from mast3r_ros.bags.frame_stream import FrameStream
 from mast3r_ros.bags.message_types import MessageTypes
 from mast3r_ros.bags.recorded import FOREVER_NS, RecordedMessage, Tell
 from mast3r_ros.config import MASt3RRuntimeConfig, NodeConfig
+from mast3r_ros.core.cores import usable_cores
 from mast3r_ros.core.engine import EngineInterface
 from mast3r_ros.core.pairing import ViewPair
 from mast3r_ros.core.pipeline import Pipeline
@@ -45,19 +47,19 @@ class Part:
     pairs: int | None = None
 
     def __post_init__(self) -> None:
-        if self.start_s < 0.0:
+        if not 0.0 <= self.start_s < math.inf:
             raise InvalidInput(f'the start is {self.start_s:g} s; give 0 or more')
-        if self.duration_s is not None and self.duration_s <= 0.0:
+        if self.duration_s is not None and not 0.0 < self.duration_s < math.inf:
             raise InvalidInput(f'the duration is {self.duration_s:g} s; give more than 0')
         if self.pairs is not None and self.pairs < 1:
             raise InvalidInput(f'the number of pairs is {self.pairs}; give at least 1')
 
     def window_ns(self, bag: Bag) -> tuple[int, int]:
         """Return the times of recording from which and before which messages are taken."""
-        start_ns = (bag.start_ns or 0) + round(self.start_s * 1e9)
+        start_ns = _later(bag.start_ns or 0, self.start_s)
         if self.duration_s is None:
             return start_ns, FOREVER_NS
-        return start_ns, start_ns + round(self.duration_s * 1e9)
+        return start_ns, _later(start_ns, self.duration_s)
 
 
 class Replay:
@@ -112,28 +114,20 @@ class Replay:
             worker.wait_ready()
             pipeline = self._pipeline = Pipeline(worker, self.config)
             pipeline.wanted = self._wanted
-            for pair in self._pairs(pipeline):
+            for pair in islice(self._pairs(pipeline), self._part.pairs):
                 result = self._answer(pipeline, worker, pair)
                 if result is not None:
                     yield result
 
     def _pairs(self, pipeline: Pipeline) -> Iterator[ViewPair]:
         window_ns = self._part.window_ns(self._bag)
-        self._learn_calibration(window_ns[0])
+        infos = self._bag.first_messages(self._infos, window_ns[0])
+        self._stream.learn_calibration(infos)
         messages = self._followed(self._bag.messages(self._topics, *window_ns), window_ns)
-        taken = 0
         for source, frame in self._stream.frames(messages):
-            for pair in pipeline.pair_up(source, frame):
-                yield pair
-                taken += 1
-                if taken == self._part.pairs:
-                    return
+            yield from pipeline.pair_up(source, frame)
+        yield from pipeline.finish()
         self.closest_miss_ns = pipeline.take_closest_miss_ns()
-
-    def _learn_calibration(self, start_ns: int) -> None:
-        """Look ahead for the calibration, and back where it came only once, at the beginning."""
-        for from_ns in (start_ns, 0):
-            self._stream.learn_calibration(self._bag.messages(self._infos, from_ns))
 
     def _followed(
         self, messages: Iterator[RecordedMessage], window_ns: tuple[int, int]
@@ -161,11 +155,15 @@ class Replay:
         return result
 
 
+def _later(time_ns: int, seconds: float) -> int:
+    """Return a time so much later, as far as a bag can tell times."""
+    return min(FOREVER_NS, time_ns + round(min(seconds * 1e9, FOREVER_NS)))
+
+
 def with_fixed_threads(config: NodeConfig) -> NodeConfig:
     """Return the settings with a number of threads: sums depend on how many share them."""
     runtime = config.runtime
     if runtime.num_threads:
         return config
-    may_use = getattr(os, 'sched_getaffinity', None)
-    cores = len(may_use(0)) if may_use else os.cpu_count() or 1
-    return config.replace(runtime=runtime.replace(num_threads=min(cores, _MOST_THREADS)))
+    threads = min(usable_cores(), _MOST_THREADS)
+    return config.replace(runtime=runtime.replace(num_threads=threads))

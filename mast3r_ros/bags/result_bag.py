@@ -4,12 +4,13 @@
 from __future__ import annotations
 
 import json
-import shutil
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
+
+import yaml
 
 from mast3r_ros import __version__
 from mast3r_ros.bags.message_types import MessageTypes
@@ -153,11 +154,40 @@ def check_target(path: Path, source: Path, *, replace: bool) -> None:
         return
     if not replace:
         raise InvalidInput(f'{path} exists already; give another folder, or --force to replace it')
-    if not (path / METADATA_FILE).is_file():
-        raise InvalidInput(f'{path} is no bag, so it is not replaced; give another folder')
+    if path.is_symlink():
+        raise InvalidInput(f'{path} is a link, so it is not replaced; give the folder itself')
+    _files_of_bag(path)
 
 
 def clear_target(path: Path) -> None:
-    """Remove an older bag that :func:`check_target` has let pass."""
+    """Remove an older bag that :func:`check_target` has let pass.
+
+    :raises InvalidInput: other things have come into its folder since.
+    """
     if path.exists():
-        shutil.rmtree(path)
+        for file in _files_of_bag(path):
+            file.unlink()
+        path.rmdir()
+
+
+def _files_of_bag(path: Path) -> list[Path]:
+    """Return the files of a bag's folder, all of which are the bag's.
+
+    :raises InvalidInput: it is no bag, or other things lie there too.
+    """
+    try:
+        content = yaml.safe_load((path / METADATA_FILE).read_text(encoding='utf-8'))
+        named = content['rosbag2_bagfile_information']['relative_file_paths']
+        own = {METADATA_FILE, STATS_FILE, *(Path(name).name for name in named)}
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, KeyError, TypeError) as error:
+        raise InvalidInput(
+            f'{path} is no bag, so it is not replaced; give another folder'
+        ) from error
+    files = sorted(path.iterdir())
+    for file in files:
+        if file.name not in own or not file.is_file():
+            raise InvalidInput(
+                f'{path} holds {file.name}, which is no part of the bag there, so it is not '
+                'replaced; move it away, or give another folder'
+            )
+    return files

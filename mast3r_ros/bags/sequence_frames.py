@@ -46,8 +46,7 @@ class BagFrames:
     def frames(self) -> Iterator[SequenceFrame]:
         """Yield the frames that are taken."""
         infos = [camera.info for camera in self._cameras if camera.info]
-        for from_ns in (self._window_ns[0], 0):  # back where it came once, at the beginning
-            self._stream.learn_calibration(self._bag.messages(infos, from_ns))
+        self._stream.learn_calibration(self._bag.first_messages(infos, self._window_ns[0]))
         topics = [name for camera in self._cameras for name in camera.names]
         for number, views in enumerate(self._views(topics)):
             if self._selection.is_over(number):
@@ -65,6 +64,8 @@ class BagFrames:
         for source, frame in stream:
             for left, right in pairing.add(source, frame):
                 yield left.view(), right.view()
+        for left, right in pairing.finish():
+            yield left.view(), right.view()
 
     def _frame(self, views: tuple[View, ...]) -> SequenceFrame:
         if len(views) == 1:

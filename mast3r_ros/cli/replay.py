@@ -19,7 +19,7 @@ from mast3r_ros.cli.command import (
     run_command,
 )
 from mast3r_ros.cli.progress import Progress
-from mast3r_ros.errors import Mast3rError
+from mast3r_ros.errors import InvalidInput, Mast3rError
 
 if TYPE_CHECKING:
     from mast3r_ros.bags.bag import Bag
@@ -37,6 +37,7 @@ _EXAMPLES = """\
   mast3r-replay flight --backend geometric --run-dir run
   mast3r-replay flight --config drone.yaml --into-node --node /mast3r
 """
+_LONGEST_S = 86_400  # a day
 _CAMERAS = ('left', 'right', 'image')
 
 
@@ -202,6 +203,10 @@ def _play(
     cameras: Sequence[CameraTopics],
     progress: Progress,
 ) -> int:
+    if not 0.0 < arguments.timeout <= _LONGEST_S:
+        raise InvalidInput(
+            f'--timeout is {arguments.timeout:g}; allowed are seconds above 0, up to {_LONGEST_S}'
+        )
     try:
         from mast3r_ros.ros.bag_player import play_into_node
     except ImportError as error:

@@ -60,6 +60,10 @@ class Pairing(abc.ABC):
         """Take a frame in and return the pairs (frame 1, frame 2) that are complete now."""
 
     @abc.abstractmethod
+    def finish(self) -> list[tuple[Frame, Frame]]:
+        """Return the pairs of what waits when no frame is to come; count what has no partner."""
+
+    @abc.abstractmethod
     def reset(self, reason: str = 'reset') -> None:
         """Forget every waiting frame."""
 
@@ -95,15 +99,23 @@ class SequencePairing(Pairing):
             return []
         return [(frame, self._frames[0])]
 
+    def finish(self) -> list[tuple[Frame, Frame]]:
+        """Count the frames that are in no pair; every pair was given out already."""
+        self._forget('no_partner')
+        return []
+
     def reset(self, reason: str = 'reset') -> None:
         """Forget the earlier frames."""
+        self._forget(reason)
+        self.resets += 1
+
+    def _forget(self, reason: str) -> None:
         self._frames.clear()
         pairs = max(0, self._taken - self._stride)
         unpaired = self._taken - min(2 * pairs, self._taken)
         if unpaired:
             self.drops[reason] += unpaired
         self._taken = 0
-        self.resets += 1
 
 
 class _Side:
@@ -178,6 +190,15 @@ class StereoPairing(Pairing):
             self.drops['no_partner'] += 1
         return self._take_complete()
 
+    def finish(self) -> list[tuple[Frame, Frame]]:
+        """Give out the pairs that waited for what could have been nearer."""
+        pairs = self._take_complete(is_over=True)
+        for side in (self._left, self._right):
+            if side.waiting:
+                self.drops['no_partner'] += len(side.waiting)
+            side.waiting.clear()
+        return pairs
+
     def reset(self, reason: str = 'reset') -> None:
         """Forget the frames that wait on both sides."""
         waiting = len(self._left.waiting) + len(self._right.waiting)
@@ -187,12 +208,12 @@ class StereoPairing(Pairing):
         self._left.clear()
         self._right.clear()
 
-    def _take_complete(self) -> list[tuple[Frame, Frame]]:
+    def _take_complete(self, *, is_over: bool = False) -> list[tuple[Frame, Frame]]:
         pairs = []
         while self._left.waiting and self._right.waiting:
             largest_gap_ns = self._largest_gap_ns()
             self._drop_without_partner(largest_gap_ns)
-            pair = self._nearest_certain(largest_gap_ns)
+            pair = self._nearest_certain(largest_gap_ns, is_over)
             if pair is None:
                 break
             pairs.append(pair)
@@ -215,7 +236,7 @@ class StereoPairing(Pairing):
                 side.waiting.popleft()
                 self.drops['no_partner'] += 1
 
-    def _nearest_certain(self, largest_gap_ns: int) -> tuple[Frame, Frame] | None:
+    def _nearest_certain(self, largest_gap_ns: int, is_over: bool) -> tuple[Frame, Frame] | None:
         """Return the oldest pair of mutually nearest frames that nothing to come can better."""
         if not self._right.waiting:
             return None
@@ -224,7 +245,7 @@ class StereoPairing(Pairing):
             gap_ns = abs(left.stamp_ns - right.stamp_ns)
             if gap_ns > largest_gap_ns or not self._is_nearest_left(left, right):
                 continue
-            if self._could_be_bettered(gap_ns, left, right):
+            if not is_over and self._could_be_bettered(gap_ns, left, right):
                 return None
             return left, right
         return None

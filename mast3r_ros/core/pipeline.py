@@ -105,8 +105,15 @@ class Pipeline:
 
         :raises MailboxFull: every pair is to be kept and there is no room; each is counted.
         """
+        self.submit(self.pair_up(source, frame))
+
+    def submit(self, pairs: list[ViewPair]) -> None:
+        """Have pairs answered without waiting, the newest first.
+
+        :raises MailboxFull: every pair is to be kept and there is no room; each is counted.
+        """
         full: MailboxFull | None = None
-        for pair in self.pair_up(source, frame):
+        for pair in pairs:
             try:
                 self._box.put(pair)
             except MailboxFull as error:
@@ -116,9 +123,16 @@ class Pipeline:
             raise full
 
     def pair_up(self, source: str, frame: Frame) -> list[ViewPair]:
-        """Take a frame in and return the pairs complete now, for :meth:`process`."""
+        """Take a frame in and return the pairs complete now, to be answered."""
         with self._lock:
             complete = self._pairing.add(source, frame)
+            self._paired += len(complete)
+        return [ViewPair(*frames, self._known_T_2_1) for frames in complete]
+
+    def finish(self) -> list[ViewPair]:
+        """Return the pairs that are complete once no frame is to come, to be answered."""
+        with self._lock:
+            complete = self._pairing.finish()
             self._paired += len(complete)
         return [ViewPair(*frames, self._known_T_2_1) for frames in complete]
 
@@ -131,6 +145,12 @@ class Pipeline:
             raise
         self._answered += 1
         return result
+
+    def posed(self, pair: ViewPair) -> ViewPair:
+        """Return the pair with its pose where calibration tells it; in the engine's thread."""
+        if pair.T_2_1 is not None:
+            return pair
+        return replace(pair, T_2_1=self._calibrated_pose(pair))
 
     def reset(self) -> None:
         """Forget waiting frames, earlier frames and the last scale."""
@@ -146,9 +166,7 @@ class Pipeline:
         if self._pairing.resets != self._resets_seen:
             self._resets_seen = self._pairing.resets
             self._processor.reset()
-        if pair.T_2_1 is None:
-            pair = replace(pair, T_2_1=self._calibrated_pose(pair))
-        return self._processor.process(engine, pair, self.wanted)
+        return self._processor.process(engine, self.posed(pair), self.wanted)
 
     def _calibrated_pose(self, pair: ViewPair) -> Matrix | None:
         """Return the pair's pose if calibration tells it; computed once a pair of cameras."""

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, cast
 
 import rclpy
@@ -29,7 +30,7 @@ from mast3r_ros.core.views import View
 from mast3r_ros.errors import InvalidInput, Mast3rError
 from mast3r_ros.msg import PairStats
 from mast3r_ros.ros.filter_pairing import make_node_pairing
-from mast3r_ros.ros.outputs import message_class
+from mast3r_ros.ros.publishers import message_class
 from mast3r_ros.wire.result_topics import STATS_TOPIC
 from mast3r_ros.wire.stamps import stamp_ns
 
@@ -189,6 +190,9 @@ class BagPlayer:
                 on_pair((message.time_ns - window_ns[0]) / length_ns, self.played.sent)
                 if self.played.sent == part.pairs:
                     return
+        rest = None if part.pairs is None else part.pairs - self.played.sent
+        for left, _ in islice(pairing.finish(), rest):
+            self._await_late_answer(left.stamp_ns)
 
     def _tell_time(self, time_ns: int) -> None:
         """Let the clock go on, never back: a node would forget what it has."""
@@ -220,10 +224,9 @@ class BagPlayer:
         self, bag: Bag, cameras: Sequence[CameraTopics], start_ns: int
     ) -> None:
         """Let the node know the cameras before their first image comes."""
-        infos = [camera.info for camera in cameras if camera.info in self._publishers]
-        for info in infos:
-            for message in _first(bag, str(info), (start_ns, 0)):
-                self._publishers[message.topic].publish(message.data)
+        infos = {camera.info for camera in cameras if camera.info} & self._publishers.keys()
+        for message in bag.first_messages(infos, start_ns):
+            self._publishers[message.topic].publish(message.data)
         self._wait(lambda: False, _SETTLE_S)
 
     def _await_answer(self, pair: Sequence[_Sent]) -> None:
@@ -247,6 +250,18 @@ class BagPlayer:
         self._slowest_s = max(self._slowest_s, time.monotonic() - begun_s)
         self.played.answered += 1
         self._answered_ns.clear()
+
+    def _await_late_answer(self, stamp: int) -> None:
+        """Hear of a pair that is one because the bag is over, which the node cannot know."""
+        self.played.sent += 1
+        patience_s = max(_SEND_AGAIN_S, 2.0 * self._slowest_s)
+        if self._wait(lambda: stamp in self._answered_ns, min(patience_s, self._timeout_s)):
+            self.played.answered += 1
+            return
+        self._tell(
+            f'no answer to the last pair, of stamp {stamp}: its images differ in time, and the '
+            'node waits for one that could be nearer'
+        )
 
     def _check_alive(self) -> None:
         if not self._node.count_publishers(self._stats_topic):
@@ -289,14 +304,6 @@ class BagPlayer:
         except RuntimeError:  # rclpy's NodeNameNonExistentError: it is not known yet
             return {}
         return {topic: RecordedTopic(topic, types[0], None) for topic, types in found}
-
-
-def _first(bag: Bag, topic: str, starts_ns: Sequence[int]) -> Iterator[RecordedMessage]:
-    """Yield the first message of a topic from the first of the starts that has any."""
-    for start_ns in starts_ns:
-        for message in bag.messages([topic], start_ns):
-            yield message
-            return
 
 
 @contextmanager

@@ -65,6 +65,14 @@ class FilterPairing(Pairing):
             self._note_miss(source, frame.stamp_ns)
         return [pair for pair in complete if self._is_newer(pair)]
 
+    def finish(self) -> list[tuple[Frame, Frame]]:
+        """Count the frames that wait; every pair was given out when it was complete."""
+        waiting = self._waiting()
+        if waiting:
+            self.drops['no_partner'] += waiting
+        self._start()
+        return []
+
     def reset(self, reason: str = 'reset') -> None:
         """Forget the frames that wait on both sides."""
         waiting = self._waiting()

@@ -35,10 +35,10 @@ class MessageFields:
         return self.values[name]
 
 
-def fill(message: MessageT, fields: MessageFields, class_of: ClassOf | None = None) -> MessageT:
+def fill(message: MessageT, fields: MessageFields, class_of: ClassOf) -> MessageT:
     """Set every field of a message and return it.
 
-    :param class_of: needed where the message lacks a message inside, or holds a list of them.
+    :param class_of: makes the messages inside that it lacks, and those of its lists.
     """
     for name, value in fields.values.items():
         inside = getattr(message, name, None)
@@ -68,9 +68,9 @@ def float_array(values: NDArray[Any]) -> array.array[float]:
     return array.array('f', np.asarray(values, np.float32).tobytes())
 
 
-def _filled(value: Any, class_of: ClassOf | None) -> Any:
+def _filled(value: Any, class_of: ClassOf) -> Any:
     if isinstance(value, MessageFields):
-        return make_by_attributes(value, _known(class_of))
+        return make_by_attributes(value, class_of)
     if isinstance(value, list):
         return [_filled(item, class_of) for item in value]
     return value
@@ -82,9 +82,3 @@ def _constructed(value: Any, class_of: ClassOf) -> Any:
     if isinstance(value, list):
         return [_constructed(item, class_of) for item in value]
     return np.asarray(value) if isinstance(value, array.array) else value
-
-
-def _known(class_of: ClassOf | None) -> ClassOf:
-    if class_of is None:
-        raise TypeError('this message holds others that must be made: give class_of')
-    return class_of

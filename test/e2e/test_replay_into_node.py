@@ -31,7 +31,7 @@ from mast3r_ros.bags.message_types import MessageTypes
 from mast3r_ros.bags.recorded import RecordedMessage
 from mast3r_ros.cli import replay
 from mast3r_ros.msg import PairStats
-from mast3r_ros.ros.outputs import message_class
+from mast3r_ros.ros.publishers import message_class
 
 DEADLINE_S = 120.0
 os.environ.setdefault('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
@@ -94,6 +94,12 @@ def wait_until_it_plays(player):
 @pytest.fixture(scope='module')
 def flight(tmp_path_factory):
     return stereo_plan(8).write(tmp_path_factory.mktemp('bags') / 'flight')
+
+
+@pytest.mark.parametrize('wait', ['0', '-1', 'nan', 'inf'])
+def test_a_wait_that_is_none_is_refused(flight, wait, capsys):
+    assert replay.main([str(flight), '--into-node', '--timeout', wait]) == 1
+    assert '--timeout is' in capsys.readouterr().err
 
 
 def test_every_pair_of_a_bag_is_answered_by_the_node(flight):
@@ -215,6 +221,15 @@ def test_pairs_that_the_node_does_not_answer_are_said(tmp_path):
     assert (code, report) == (1, {'pairs': 2, 'answered': 0, 'unanswered': 2})
     assert f'no answer to the pair of stamp {START_NS} within 4 s' in said
     assert f'no answer to the pair of stamp {stamp_of(1)} within 4 s' in said
+
+
+def test_a_last_pair_that_the_node_cannot_be_sure_of_is_said_without_a_long_wait(tmp_path):
+    bag = stereo_plan(1, gap_ns=2_000_000).write(tmp_path / 'one')
+    with running_node():
+        code, report, said = play(bag)
+    assert (code, report) == (1, {'pairs': 1, 'answered': 0, 'unanswered': 1}), said
+    assert f'no answer to the last pair, of stamp {START_NS}' in said
+    assert 'within 30 s' not in said
 
 
 def test_a_node_that_is_not_there_is_said_in_one_line(flight):

@@ -21,7 +21,7 @@ from mast3r_ros.wire.cloud_packing import CloudPacker
 from mast3r_ros.wire.compressed_decoding import decode_compressed
 from mast3r_ros.wire.image_decoding import decode_image
 from mast3r_ros.wire.image_encoding import ImageEncoder
-from mast3r_ros.wire.message_fields import fill, make_by_attributes
+from mast3r_ros.wire.message_fields import make_by_attributes
 from mast3r_ros.wire.stamps import header_fields
 
 WIDTH, HEIGHT = 34, 26
@@ -133,7 +133,7 @@ def test_cv_bridge_reads_our_images(bridge):
         (encoder.rgb(HEADER, picture), picture),
         (encoder.float_map(HEADER, depth), depth),
     ):
-        read = bridge.imgmsg_to_cv2(fill(Image(), fields))
+        read = bridge.imgmsg_to_cv2(make_by_attributes(fields, class_of))
         np.testing.assert_array_equal(read, expected)
 
 

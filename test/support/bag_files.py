@@ -96,14 +96,19 @@ def stamp_of(number: int) -> int:
     return START_NS + number * PERIOD_NS
 
 
-def stereo_plan(pairs: int = 4, *, calibrated: bool = True, delay_ns: int = 2_000_000) -> BagPlan:
-    """A stereo camera at 20 Hz; every message is recorded a little after its stamp."""
+def stereo_plan(
+    pairs: int = 4, *, calibrated: bool = True, delay_ns: int = 2_000_000, gap_ns: int = 0
+) -> BagPlan:
+    """A stereo camera at 20 Hz; every message is recorded a little after its stamp.
+
+    :param gap_ns: so much later than the left camera does the right one take its pictures.
+    """
     plan = BagPlan()
     for number in range(pairs):
-        stamp_ns = stamp_of(number)
-        for side, image, baseline_m in zip(
-            ('left', 'right'), pictures(number), (0.0, BASELINE_M), strict=True
+        for side, image, baseline_m, late_ns in zip(
+            ('left', 'right'), pictures(number), (0.0, BASELINE_M), (0, gap_ns), strict=True
         ):
+            stamp_ns = stamp_of(number) + late_ns
             frame_id = f'{side}_optical'
             time_ns = stamp_ns + delay_ns
             plan.add(f'/cam/{side}/image_rect', time_ns, image_fields(image, stamp_ns, frame_id))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The progress bar: on a terminal only, and never in the way of a sentence."""
+"""The progress bar: on a terminal, lines elsewhere, and never in the way of a sentence."""
 
 from __future__ import annotations
 
@@ -20,13 +20,25 @@ def test_on_a_terminal_a_bar_shows_how_far_it_is():
     assert '#.' in terminal.getvalue()
 
 
-def test_elsewhere_there_is_no_bar():
+def test_elsewhere_every_tenth_of_the_way_is_a_line():
     stream = io.StringIO()
     progress = Progress(stream, 'tool')
-    progress.show(0.5, '12 pairs')
+    for number in range(1000):
+        progress.show(number / 1000, f'{number} pairs')
     progress.say('careful')
     progress.close()
-    assert stream.getvalue() == 'tool: careful\n'
+    lines = stream.getvalue().splitlines()
+    assert lines[:2] == ['tool: 0% 0 pairs', 'tool: 10% 100 pairs']
+    assert len(lines) == 11
+    assert lines[-1] == 'tool: careful'
+
+
+def test_elsewhere_every_stage_is_a_line_too():
+    stream = io.StringIO()
+    progress = Progress(stream, 'tool')
+    for fraction, text in ((0.0, 'reading'), (0.01, 'reading'), (0.02, 'writing'), (1.5, 'end')):
+        progress.show(fraction, text)
+    assert stream.getvalue() == 'tool: 0% reading\ntool: 2% writing\ntool: 100% end\n'
 
 
 def test_a_sentence_gets_a_line_of_its_own_and_the_bar_comes_back():

@@ -79,6 +79,21 @@ def test_only_the_topics_asked_for_are_read(storage, tmp_path):
     assert [item.topic for item in found] == ['/cam/left/camera_info'] * 3
 
 
+@pytest.mark.parametrize('storage', ['mcap', 'sqlite3'])
+def test_the_first_messages_come_from_the_beginning_where_none_is_left(storage, tmp_path):
+    plan, left, right = bag_files.stereo_plan(4), '/cam/left/camera_info', '/cam/right/camera_info'
+    first_ns = plan.messages[0][1]
+    plan.messages = [item for item in plan.messages if item[0] != right or item[1] == first_ns]
+    start_ns = first_ns + bag_files.PERIOD_NS
+    with Bag(plan.write(tmp_path / 'bag', storage), pytest.fail) as bag:
+        found = bag.first_messages([left, right, '/nowhere'], start_ns)
+        assert [(item.topic, item.time_ns) for item in found] == [
+            (left, start_ns),
+            (right, first_ns),
+        ]
+        assert list(bag.first_messages([], start_ns)) == []
+
+
 def test_the_stamp_is_read_from_the_bytes(tmp_path):
     path = bag_files.stereo_plan(2).write(tmp_path / 'bag')
     with Bag(path, pytest.fail) as bag:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import threading
@@ -97,6 +98,13 @@ def test_calibration_that_was_recorded_once_serves_every_part(tmp_path):
     assert all(result.pair.view_1.camera is not None for result in results)
 
 
+@pytest.mark.parametrize('storage', ['mcap', 'sqlite3'])
+def test_a_part_of_any_length_is_a_time_that_a_bag_can_be_asked_for(storage, tmp_path):
+    path = stereo_plan(2, calibrated=False).write(tmp_path / 'bag', storage)
+    for part, pairs in ((Part(start_s=1e300), 0), (Part(start_s=0.01, duration_s=1e300), 1)):
+        assert len(list(replay_of(path, part=part).results())) == pairs
+
+
 def test_calibration_that_comes_after_the_first_images_serves_them_too(tmp_path):
     plan = stereo_plan(4)
     plan.messages = [
@@ -143,6 +151,8 @@ def test_the_masks_of_the_bag_are_used(tmp_path):
         (Part(start_s=0.05, duration_s=0.05), [1]),
         (Part(pairs=3), [0, 1, 2]),
         (Part(start_s=100.0), []),
+        (Part(start_s=1e300), []),
+        (Part(duration_s=1e300), [0, 1, 2, 3]),
     ],
 )
 def test_a_part_of_a_bag_can_be_replayed(part, numbers, stereo_bag):
@@ -154,7 +164,11 @@ def test_a_part_of_a_bag_can_be_replayed(part, numbers, stereo_bag):
     ('values', 'words'),
     [
         ({'start_s': -1.0}, 'start is -1 s'),
+        ({'start_s': math.nan}, 'start is nan s'),
+        ({'start_s': math.inf}, 'start is inf s'),
         ({'duration_s': 0.0}, 'duration is 0 s'),
+        ({'duration_s': math.nan}, 'duration is nan s'),
+        ({'duration_s': math.inf}, 'duration is inf s'),
         ({'pairs': 0}, 'pairs is 0'),
     ],
 )
@@ -191,15 +205,23 @@ def test_images_without_a_partner_are_counted(tmp_path):
     assert replay.drops == {'no_partner': 1}
 
 
-def test_stamps_that_are_too_far_apart_are_told(tmp_path):
-    plan = bag_files.BagPlan()
-    for number in range(4):
-        left, right = bag_files.pictures(number)
-        stamp_ns = stamp_of(number)
-        plan.add('/left/image', stamp_ns, bag_files.image_fields(left, stamp_ns))
-        later_ns = stamp_ns + 16_000_000
-        plan.add('/right/image', later_ns, bag_files.image_fields(right, later_ns))
+@pytest.mark.parametrize('part', [Part(pairs=1), Part(), Part(duration_s=0.05)])
+def test_a_bag_of_one_pair_is_answered(part, tmp_path):
+    replay = replay_of(stereo_plan(1, gap_ns=2_000_000).write(tmp_path / 'bag'), part=part)
+    assert [item.stamp_ns for item in replay.results()] == [stamp_of(0)]
+    assert replay.drops == {}
+
+
+def test_images_that_are_left_at_the_end_are_counted(tmp_path):
+    plan = stereo_plan(3, gap_ns=2_000_000, calibrated=False)
+    del plan.messages[-1]
     replay = replay_of(plan.write(tmp_path / 'bag'))
+    assert [item.stamp_ns for item in replay.results()] == [stamp_of(0), stamp_of(1)]
+    assert replay.drops == {'no_partner': 1}
+
+
+def test_stamps_that_are_too_far_apart_are_told(tmp_path):
+    replay = replay_of(stereo_plan(4, gap_ns=16_000_000).write(tmp_path / 'bag'))
     assert list(replay.results()) == []
     assert replay.closest_miss_ns == 16_000_000
 

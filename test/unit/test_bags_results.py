@@ -243,6 +243,51 @@ def test_a_folder_that_is_no_bag_is_never_replaced(tmp_path):
         check_target(tmp_path / 'home', tmp_path / 'bag', replace=True)
 
 
+@pytest.mark.parametrize('other', ['letter.txt', 'photos/sea.png', 'old_out.mcap'])
+def test_a_bag_beside_which_other_things_lie_is_never_replaced(other, tmp_path):
+    target = tmp_path / 'out'
+    write(target, [result_of()])
+    (target / other).parent.mkdir(exist_ok=True)
+    (target / other).write_text('dear')
+    before = {file.name for file in target.iterdir()}
+    words = f'holds {other.partition("/")[0]}.*; move it away'
+    with pytest.raises(InvalidInput, match=words):
+        check_target(target, tmp_path / 'bag', replace=True)
+    with pytest.raises(InvalidInput, match=words):  # it came while the first pair was answered
+        clear_target(target)
+    assert {file.name for file in target.iterdir()} == before
+
+
+@pytest.mark.parametrize('name', ['../letter.txt', '{}/letter.txt', 'deep/letter.txt'])
+def test_metadata_names_nothing_outside_of_its_folder_to_be_removed(name, tmp_path):
+    target, letter = tmp_path / 'out', tmp_path / 'letter.txt'
+    write(target, [result_of()])
+    letter.write_text('dear')
+    metadata = target / 'metadata.yaml'
+    text = metadata.read_text().replace('- out.mcap', f'- out.mcap\n  - {name.format(tmp_path)}')
+    metadata.write_text(text)
+    assert len(yaml.safe_load(text)['rosbag2_bagfile_information']['relative_file_paths']) == 2
+    clear_target(target)
+    assert not target.exists()
+    assert letter.read_text() == 'dear'
+
+
+@pytest.mark.parametrize('text', ['', 'a: [', 'rosbag2_bagfile_information: 3', '\x00\xff'])
+def test_a_folder_whose_metadata_tells_nothing_is_never_replaced(text, tmp_path):
+    target = tmp_path / 'out'
+    write(target, [result_of()])
+    (target / 'metadata.yaml').write_text(text)
+    with pytest.raises(InvalidInput, match='is no bag'):
+        check_target(target, tmp_path / 'bag', replace=True)
+
+
+def test_a_link_to_a_bag_is_never_replaced(tmp_path):
+    write(tmp_path / 'out', [result_of()])
+    (tmp_path / 'link').symlink_to(tmp_path / 'out')
+    with pytest.raises(InvalidInput, match='is a link'):
+        check_target(tmp_path / 'link', tmp_path / 'bag', replace=True)
+
+
 @pytest.mark.parametrize('target', ['runs/bag', 'runs', '.'])
 def test_the_bag_that_is_read_is_never_replaced(target, tmp_path):
     source = tmp_path / 'runs' / 'bag'

@@ -75,6 +75,11 @@ def feed(pairing: Pairing, arrivals: Iterable[tuple[str, Tick]]) -> list[tuple[i
     return [(first.number, second.number) for first, second in pairs]
 
 
+def last_of(pairing: Pairing) -> list[tuple[int, int]]:
+    """Return the numbers of the frames of each pair that only the end completes."""
+    return [(first.number, second.number) for first, second in pairing.finish()]
+
+
 def both(numbers: Iterable[int], period_ns: int = 33 * MS, gap_ns: int = 0):
     """Yield both cameras' frames of some exposures, left first."""
     for number in numbers:
@@ -92,6 +97,18 @@ def test_a_dropped_frame_costs_its_own_pair_and_no_other(
     assert all(left == right for left, right in pairs)
     assert [left for left, _ in pairs] == complete[: len(pairs)]
     assert len(complete) - len(pairs) <= 1  # the last may still wait for what could be nearer
+
+
+@given(recordings(), st.floats(0.3, 4.0))
+def test_at_the_end_every_complete_pair_has_been_given_out(
+    recording: Recording, tolerance_periods: float
+) -> None:
+    pairing = StereoPairing(tolerance_periods * recording.period_ns / 1e9)
+    pairs = [*feed(pairing, recording.arrivals), *last_of(pairing)]
+    complete = sorted(recording.numbers('left') & recording.numbers('right'))
+    assert pairs == [(number, number) for number in complete]
+    assert len(recording.arrivals) == 2 * len(pairs) + sum(pairing.drops.values())
+    assert set(pairing.drops) <= {'no_partner'}
 
 
 @given(recordings(drop_share=0.6), st.floats(0.0, 4.0))
@@ -144,6 +161,30 @@ def test_a_pair_is_given_out_the_moment_its_second_frame_arrives(gap_ms: int) ->
 
 def test_equal_stamps_are_paired_at_once_even_the_first() -> None:
     assert feed(StereoPairing(0.01), both(range(1))) == [(0, 0)]
+
+
+def test_a_single_exposure_is_a_pair_once_it_is_the_last() -> None:
+    pairing = StereoPairing(0.01)
+    assert feed(pairing, both(range(1), gap_ns=2 * MS)) == []  # a nearer frame could come
+    assert last_of(pairing) == [(0, 0)]
+    assert last_of(pairing) == []
+    assert not pairing.drops
+
+
+def test_the_last_exposure_is_a_pair_even_after_a_short_period() -> None:
+    pairing = StereoPairing(0.01)
+    stamps_ns = [0, 33 * MS, 66 * MS, 70 * MS, 103 * MS, 136 * MS]
+    for number, stamp_ns in enumerate(stamps_ns):
+        pairing.add('left', Tick(stamp_ns, number))
+        pairing.add('right', Tick(stamp_ns + 5 * MS, number))
+    assert last_of(pairing) == [(5, 5)]
+
+
+def test_at_the_end_too_a_gap_beyond_the_tolerance_makes_no_pair() -> None:
+    pairing = StereoPairing(0.01)
+    assert feed(pairing, both(range(1), gap_ns=11 * MS)) == last_of(pairing) == []
+    assert pairing.drops == {'no_partner': 2}
+    assert pairing.closest_miss_ns == 11 * MS
 
 
 def test_one_frame_out_of_time_costs_no_latency_for_ever() -> None:
@@ -304,6 +345,15 @@ def test_every_frame_of_a_sequence_is_in_a_pair_or_counted(stride: int, rounds: 
         total += length
         pairing.reset()
     assert used + sum(pairing.drops.values()) == total
+
+
+@pytest.mark.parametrize(('frames', 'unpaired'), [(0, 0), (1, 1), (2, 2), (3, 1), (4, 0), (9, 0)])
+def test_a_sequence_that_is_over_counts_the_frames_of_no_pair(frames: int, unpaired: int) -> None:
+    pairing = SequencePairing(2)
+    feed(pairing, [('image', Tick(number * MS, number)) for number in range(frames)])
+    assert last_of(pairing) == []
+    assert pairing.drops == ({'no_partner': unpaired} if unpaired else {})
+    assert pairing.resets == 0
 
 
 def test_settings_choose_the_pairing() -> None:

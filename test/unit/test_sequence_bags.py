@@ -62,6 +62,21 @@ def test_a_stereo_bag_gives_a_way_in_metres_with_the_stamps_of_the_bag(bag, tmp_
     )
 
 
+def test_the_last_exposure_is_a_frame_too(tmp_path):
+    """Its cameras are 2 ms apart, and nothing nearer comes any more."""
+    scene, one = Scene(), BagPlan()
+    for side, baseline_m, late_ns in (('left', 0.0, 0), ('right', BASELINE_M, 2_000_000)):
+        camera = small_camera(baseline_m=baseline_m)
+        stamp_ns = stamp_of(0) + late_ns
+        image = scene.look(camera, placed(baseline_m)).image
+        one.add(f'/cam/{side}/image_rect', stamp_ns, image_fields(image, stamp_ns, side))
+        info = camera_info_fields(header_fields(stamp_ns, side), camera)
+        one.add(f'/cam/{side}/camera_info', stamp_ns, info)
+    assert main(command(one.write(tmp_path / 'one'), tmp_path / 'run')) == 0
+    report = json.loads((tmp_path / 'run' / 'run.json').read_text())
+    assert report['frames'] == 1
+
+
 def test_one_camera_of_a_bag_is_followed_alone(bag, tmp_path):
     options = ('--mode', 'sequence', '--image', '/cam/left/image_rect')
     assert main(command(bag, tmp_path / 'run', *options)) == 0

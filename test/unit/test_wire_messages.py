@@ -232,12 +232,7 @@ def test_message_of_constructors_is_built_whole_with_shared_arrays():
 def test_field_that_the_message_lacks_is_an_error():
     unknown = MessageFields('some/msg/Whole', {'colour': 1})
     with pytest.raises(AttributeError):
-        fill(Empty(), unknown)
-
-
-def test_messages_inside_need_a_class():
-    with pytest.raises(TypeError, match='give class_of'):
-        fill(SimpleNamespace(), FIELDS)
+        fill(Empty(), unknown, lambda _: Empty)
 
 
 def test_message_types_have_full_names():
