@@ -14,8 +14,9 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from mast3r_ros.core.ply import write_ply
 from mast3r_ros.core.results import FloatArray
 from mast3r_ros.core.views import ImageArray, View
 from mast3r_ros.errors import InvalidInput
+from mast3r_ros.sequence.checkpoint import FOLDER as RESUME
 from mast3r_ros.sequence.frames import TrackedFrame
 from mast3r_ros.sequence.glb import write_glb
 from mast3r_ros.sequence.keyframe import Keyframe
@@ -33,10 +35,12 @@ from mast3r_ros.sequence.trajectory import Trajectory, write_tum
 from mast3r_ros.sequence.voxel_map import MapCloud
 
 PER_FRAME = ('depth', 'depth_color', 'confidence', 'rgb', 'dynamic')
-_FRAMES = 'frames.csv'
-_INTRINSICS = 'intrinsics.txt'
-_LISTS = (_FRAMES, _INTRINSICS)
-_REPORT = 'run.json'
+FRAMES_FILE = 'frames.csv'
+INTRINSICS_FILE = 'intrinsics.txt'
+_LISTS = (FRAMES_FILE, INTRINSICS_FILE)
+REPORT_FILE = 'run.json'
+_FILES = (*_LISTS, REPORT_FILE, 'trajectory.txt', 'keyframes.txt', 'map.ply', 'scene.glb')
+_OF_A_FRAME = re.compile(r'\d{6,}\.(npy|png)')
 _HEAD = ('number', 'stamp_ns', 'state', 'matches', 'inlier_share', 'keyframe', 'reason')
 _CAMERA_SIZE = 0.05  # of the typical depth
 _CAMERAS_DRAWN = 500
@@ -71,8 +75,8 @@ class RunFolder:
             _claim(path, replace)
         for part in self._parts:
             (path / part).mkdir(exist_ok=True)
-        self._frames = (path / _FRAMES).open('w', newline='', encoding='utf-8')
-        self._intrinsics = (path / _INTRINSICS).open('w', encoding='utf-8')
+        self._frames = (path / FRAMES_FILE).open('w', newline='', encoding='utf-8')
+        self._intrinsics = (path / INTRINSICS_FILE).open('w', encoding='utf-8')
         self._frames.writelines(rows)
         self._intrinsics.writelines(lines)
         self._rows = csv.writer(self._frames)
@@ -127,7 +131,7 @@ class RunFolder:
         cameras = [(item.T_world_camera, item.camera) for item in drawn]
         write_glb(self.path / 'scene.glb', scene.points, scene.colors, cameras, size)
         text = json.dumps(report, indent=2, sort_keys=False)
-        (self.path / _REPORT).write_text(text + '\n', encoding='utf-8')
+        (self.path / REPORT_FILE).write_text(text + '\n', encoding='utf-8')
 
     def discard(self) -> None:
         """Remove a folder into which nothing was written."""
@@ -171,12 +175,29 @@ def _claim(path: Path, replace: bool) -> None:
     if path.exists() and not path.is_dir():
         raise InvalidInput(f'{path} is a file; give the run a folder')
     if path.is_dir() and any(path.iterdir()):
-        if not (path / _FRAMES).is_file():
+        if not (path / FRAMES_FILE).is_file():
             raise InvalidInput(f'{path} holds other things than a run; give another folder')
+        if path.is_symlink():
+            raise InvalidInput(f'{path} is a link, so it is not replaced; give the folder itself')
+        stranger = next(_strangers(path), None)
+        if stranger is not None:
+            raise InvalidInput(
+                f'{path} holds {stranger.relative_to(path)}, which is no part of the run there, '
+                'so it is not replaced; move it away, or give another folder'
+            )
         if not replace:
             raise InvalidInput(f'{path} holds a run already; give another folder, or --force')
         shutil.rmtree(path)
     path.mkdir(parents=True, exist_ok=True)
+
+
+def _strangers(path: Path) -> Iterator[Path]:
+    """Yield what lies in a run's folder and was not written by a run."""
+    for item in path.iterdir():
+        if item.is_symlink() or item.name not in (*_FILES, *PER_FRAME, RESUME):
+            yield item
+        elif item.name in PER_FRAME:
+            yield from (file for file in item.iterdir() if not _OF_A_FRAME.fullmatch(file.name))
 
 
 def _save(path: Path, picture: np.ndarray[Any, Any]) -> None:

@@ -45,6 +45,20 @@ class SequenceMap:
         self._added = max(self._added, count)
         return self._voxels.cloud()
 
+    def cloud_so_far(self) -> MapCloud:
+        """Return the map with what the last keyframe shows as yet."""
+        settled = self.cloud()
+        if not len(self._keyframes) or self._added == len(self._keyframes):
+            return settled
+        newest = self._make()
+        self._add(newest, self._keyframes[-1])
+        parts = settled, newest.cloud()
+        return MapCloud(
+            np.concatenate([part.points for part in parts]),
+            np.concatenate([part.colors for part in parts]),
+            np.concatenate([part.weights for part in parts]),
+        )
+
     def _make(self) -> VoxelMap:
         voxel = self._config.map_voxel
         if voxel <= 0.0:

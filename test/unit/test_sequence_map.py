@@ -158,3 +158,13 @@ def test_points_of_little_confidence_are_left_out():
     item.weight[:, :20] = 0.2
     scene = SequenceMap(Store([item]), SequenceConfig(map_voxel=0.001, map_confidence=2.0))
     assert len(scene.cloud(final=True)) == 30 * 20
+
+
+def test_the_map_so_far_shows_the_last_keyframe_too_without_keeping_it():
+    keyframes = Store([keyframe(0, 2.0), keyframe(1, 3.0)])
+    scene = SequenceMap(keyframes, SequenceConfig(map_voxel=0.01))
+    settled = len(scene.cloud())
+    assert len(scene.cloud_so_far()) == 2 * settled
+    keyframes[1].depth[:] = 4.0  # it is still being improved
+    keyframes.append(keyframe(2))
+    assert np.unique(np.rint(scene.cloud().points[:, 2])).tolist() == [2.0, 4.0]

@@ -153,6 +153,15 @@ def test_a_folder_with_other_things_is_never_emptied(tmp_path):
     assert (tmp_path / 'thesis.tex').exists()
 
 
+@pytest.mark.parametrize('stranger', ['notes.txt', 'rgb/holiday.png', 'depth/000000.txt'])
+def test_what_somebody_laid_beside_a_run_is_never_removed(tmp_path, stranger):
+    RunFolder(tmp_path / 'run').close()
+    (tmp_path / 'run' / stranger).write_text('mine')
+    with pytest.raises(InvalidInput, match=stranger):
+        RunFolder(tmp_path / 'run', replace=True)
+    assert (tmp_path / 'run' / stranger).read_text() == 'mine'
+
+
 @pytest.mark.parametrize('keyframes_max', [200, 2])
 def test_an_interrupted_run_goes_on_where_it_was(pictures, tmp_path, monkeypatch, keyframes_max):
     sequence = f'{{sequence: {{keyframe_disparity: 0.03, keyframes_max: {keyframes_max}}}}}'
