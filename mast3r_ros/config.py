@@ -66,7 +66,12 @@ class RuntimeConfig(Settings):
     fallback: Fallback = setting(
         Fallback.NONE, 'Engine to use, and say so, when the chosen engine or model is missing.'
     )
-    device: int = setting(0, 'Index of the accelerator.', low=0, high=63)
+    device: int = setting(
+        0,
+        'Index of the accelerator; -1 runs on the processor although there is one.',
+        low=-1,
+        high=63,
+    )
     card_provider: CardProvider = setting(
         CardProvider.CUDA,
         'What ONNX Runtime uses with backend: cuda; tensorrt builds engines first (minutes).',
@@ -255,9 +260,7 @@ class NodeConfig(PipelineConfig):
 
     input: InputConfig = setting(InputConfig(), 'Where images come from.')
     output: OutputConfig = setting(OutputConfig(), 'What is published.')
-    sequence: SequenceConfig = setting(
-        SequenceConfig(), 'How mast3r-reconstruct follows a moving camera.'
-    )
+    sequence: SequenceConfig = setting(SequenceConfig(), 'How a moving camera is followed.')
     autostart: bool = setting(
         True, 'Configure and activate at once; otherwise wait for a lifecycle manager.'
     )

@@ -7,8 +7,20 @@ from mast3r_ros.settings import Settings, setting
 
 
 class SequenceConfig(Settings):
-    """How a moving camera is followed and what is kept of its way (mast3r-reconstruct)."""
+    """How a moving camera is followed and what is kept of its way."""
 
+    enable: bool = setting(
+        False, 'The node follows its camera: ~/odometry, ~/path, ~/keyframe and ~/map.'
+    )
+    world_frame: str = setting(
+        'map', "The node's world: z up and x ahead if the first view was level."
+    )
+    publish_tf: bool = setting(
+        False, "The node also tells TF where the camera's optical frame is in world_frame."
+    )
+    map_period_s: float = setting(
+        2.0, 'The node publishes ~/map and ~/path so often.', low=0.1, high=3600.0, unit='s'
+    )
     still_px: float = setting(
         0.5,
         'A frame that moved no farther than this takes the pose of the one before, without the '

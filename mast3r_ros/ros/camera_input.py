@@ -26,7 +26,7 @@ from mast3r_ros.wire.input_view import TopicNames, make_view
 from mast3r_ros.wire.stamps import stamp_ns
 
 WAITING = 4
-"""Images that wait for their mask under mask_policy required."""
+"""Images that wait for their mask under mask_policy required, besides those of a queue."""
 
 TakeFrame = Callable[[str, LazyView], None]
 
@@ -60,9 +60,9 @@ class CameraInput:
         self._take = take
         self._drops: Counter[str] = Counter()
         self._waiting: deque[tuple[int, LazyView]] = deque()
+        self._keeps_all = config.queue is QueueRule.ALL
+        self._may_wait = WAITING + (config.queue_limit if self._keeps_all else 0)
         self._subscriptions = Subscriptions(node)
-        self._received_before = 0
-        self._offers = (False, False)  # whether images and masks come reliably
         self.calibration = CalibrationInput(
             _beside(node, topic, 'camera_info'), rectified=self.rectified
         )
@@ -111,11 +111,7 @@ class CameraInput:
         if not self.is_open:
             return
         self.calibration.look(self._subscriptions)
-        # What flows already is left alone: subscribing anew would lose what is on its way.
-        is_silent = self.received == self._received_before
-        if is_silent and self.publishers() and self._offers != self._offers_now():
-            self._subscriptions.close()
-            self.open()
+        self._subscriptions.look()
 
     def close(self) -> None:
         """Stop listening; calibration is kept, waiting images are not."""
@@ -128,25 +124,17 @@ class CameraInput:
         self.masks.clear()
 
     def _subscribe(self) -> None:
-        every = self._config.queue is QueueRule.ALL
         compressed = self._config.image_transport is ImageTransport.COMPRESSED
-        image_type = CompressedImage if compressed else Image
-        self._offers = self._offers_now()
-        self._received_before = self.received
-        image_qos, mask_qos = (
-            qos.every_input() if every else qos.newest_input(reliable=offer)
-            for offer in self._offers
-        )
         self.calibration.open(self._subscriptions)
         if not self.masks.is_fixed:
-            self._subscriptions.add(Image, self.mask_topic, self._on_mask, mask_qos)
-        self._subscriptions.add(image_type, self.image_topic, self._on_image, image_qos)
+            self._listen(Image, self.mask_topic, self._on_mask)
+        self._listen(CompressedImage if compressed else Image, self.image_topic, self._on_image)
 
-    def _offers_now(self) -> tuple[bool, bool]:
-        return (
-            qos.is_offered_reliably(self._node, self.image_topic),
-            qos.is_offered_reliably(self._node, self.mask_topic),
-        )
+    def _listen(self, kind: Any, topic: str, callback: Callable[[Any], None]) -> None:
+        if self._config.queue is QueueRule.ALL:
+            self._subscriptions.add(kind, topic, callback, qos.every_input())
+        else:
+            self._subscriptions.follow(kind, topic, callback)
 
     def _on_image(self, message: Any) -> None:
         self.received += 1
@@ -160,9 +148,9 @@ class CameraInput:
             self._take(self.source, frame)
             return
         self._waiting.append((stamp, frame))
-        if len(self._waiting) > WAITING:
+        if len(self._waiting) > self._may_wait:
             self._waiting.popleft()
-            self._drops['mask_missing'] += 1
+            self._drops['overflow' if self._keeps_all else 'mask_missing'] += 1
 
     def _on_mask(self, message: Image) -> None:
         stamp = self._stamp(message)

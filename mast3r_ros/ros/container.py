@@ -13,9 +13,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from rclpy.clock import Clock, ClockType
+from rclpy.exceptions import NameValidationException
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.utilities import remove_ros_args
+from rclpy.validate_namespace import validate_namespace
+from rclpy.validate_node_name import validate_node_name
 
 from mast3r_ros.config import ExecutorRule
 from mast3r_ros.errors import InvalidInput
@@ -69,17 +72,32 @@ class Container(Node):
         return failures[0] if failures and all(failures) else None
 
     def load(
-        self, plugin: str = 'mast3r_ros::Mast3rNode', node_name: str = 'mast3r', **keywords: Any
+        self,
+        plugin: str = 'mast3r_ros::Mast3rNode',
+        node_name: str = 'mast3r',
+        *,
+        namespace: str | None = None,
+        cli_args: Sequence[str] | None = None,
+        **keywords: Any,
     ) -> int:
         """Make a node here and return its number; the container must be in an executor.
 
-        :raises InvalidInput: the plugin is unknown, or a node of that full name is here already.
+        :param namespace: nothing: the one that the container was given on its command line.
+        :raises InvalidInput: the plugin is unknown, the name cannot be one, or a node of that
+            full name is here already.
         """
         if plugin not in PLUGINS:
             raise InvalidInput(
                 f'{plugin!r} is no node of mast3r_ros; known are {", ".join(PLUGINS)}'
             )
-        node = PLUGINS[plugin](node_name, hub=self._hub, context=self.context, **keywords)
+        node = PLUGINS[plugin](
+            node_name,
+            namespace=namespace,
+            cli_args=[*(cli_args or ()), *_own_name(node_name, namespace)],
+            hub=self._hub,
+            context=self.context,
+            **keywords,
+        )
         full_name = node.get_fully_qualified_name()
         if full_name in (other.get_fully_qualified_name() for other in self.nodes.values()):
             node.destroy_node()
@@ -112,8 +130,8 @@ class Container(Node):
     def _load_names(self) -> None:
         self._first_load.cancel()
         for name in self._names:
-            namespace, _, node_name = name.rpartition('/')
-            self.load(node_name=node_name, namespace=namespace or None)
+            namespace, slash, node_name = name.rpartition('/')
+            self.load(node_name=node_name, namespace=namespace or slash or None)
 
     def _offer_composition(self) -> None:
         try:
@@ -163,6 +181,28 @@ class Container(Node):
             node.get_fully_qualified_name() for node in self.nodes.values()
         ]
         return response
+
+
+def _own_name(node_name: str, namespace: str | None) -> list[str]:
+    """Return the rules by which a node keeps its name, whatever the command line calls others.
+
+    A container with a name is started with ``-r __node:=``, which else renames all in the process.
+
+    :raises InvalidInput: a node cannot have that name.
+    """
+    rules = [f'__node:={node_name}']
+    try:
+        validate_node_name(node_name)
+        if namespace:
+            absolute = namespace if namespace.startswith('/') else f'/{namespace}'
+            validate_namespace(absolute)
+            rules.append(f'__ns:={absolute}')
+    except NameValidationException as error:
+        reason = str(error).partition(':\n')[0]
+        raise InvalidInput(
+            f'no node can be called {node_name!r} in the namespace {namespace or "/"!r}: {reason}'
+        ) from error
+    return ['--ros-args', *(word for rule in rules for word in ('-r', rule))]
 
 
 def _first_line(error: Exception) -> str:

@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import Any
 
 import rclpy
-from ament_index_python.packages import get_package_share_directory
+from rclpy.signals import SignalHandlerOptions
 
 from mast3r_ros.errors import Mast3rError
+from mast3r_ros.ros.dds_profile import give_pictures_room
 from mast3r_ros.ros.demo_monitor import DemoMonitor
 from mast3r_ros.ros.executable import EXIT_FAILED, EXIT_INTERRUPTED
 from mast3r_ros.ros.simulator import show_progress
@@ -29,9 +30,6 @@ from mast3r_ros.sim.recording import Recording
 START_DELAY_S = 3.0
 """Time for both processes to start before the flight's first frame."""
 
-PROFILE_VARIABLES = ('FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_DEFAULT_PROFILES_FILE')
-"""Where Fast DDS looks for its settings: up to Jazzy, and from Kilted on."""
-
 _LIVE_PERIOD_S = 0.5  # of the line in a terminal
 _LOG_PERIOD_S = 5.0  # of the lines in a file
 
@@ -40,7 +38,7 @@ _EXAMPLES = """examples:
   make demo SECONDS=10
   python -m mast3r_ros.ros.demo --seconds 30 --raw
 
-exit codes: 0 done, 1 the node answered no pair, 130 stopped by Ctrl-C"""
+exit codes: 0 done, 1 the node answered no pair, 130 stopped by Ctrl-C or another signal"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -49,7 +47,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     # Nothing of this leaves the machine, and nobody else's nodes get mixed up in it.
     os.environ.setdefault('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
     os.environ.setdefault('ROS_DOMAIN_ID', str(1 + os.getpid() % 100))
-    _give_pictures_room()
+    give_pictures_room()
+    _stop_on_signals()
     try:
         return _fly(arguments)
     except KeyboardInterrupt:
@@ -60,16 +59,24 @@ def main(argv: Sequence[str] | None = None) -> int:
         return EXIT_FAILED
 
 
-def _give_pictures_room() -> None:
-    """Have Fast DDS take more shared memory than one picture needs, unless told otherwise.
+def _stop_on_signals() -> None:
+    """Have the first signal end the demo as Ctrl-C does, and no other disturb that end.
 
-    A burst of two pictures and two masks does not fit into what it takes by itself: what is lost
-    comes late or never, and a pair goes without its mask or its other half.
+    A terminal that is closed, or a service manager, would else end this process alone.
     """
-    if any(name in os.environ for name in PROFILE_VARIABLES):
-        return
-    profile = Path(get_package_share_directory('mast3r_ros'), 'config', 'fastdds.xml')
-    os.environ.update(dict.fromkeys(PROFILE_VARIABLES, str(profile)))
+
+    def stop(_number: int, _frame: Any) -> None:
+        for number in watched:
+            signal.signal(number, lambda *_: None)
+        raise KeyboardInterrupt
+
+    watched = [
+        number
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        if signal.getsignal(number) is not signal.SIG_IGN  # as nohup asks for
+    ]
+    for number in watched:
+        signal.signal(number, stop)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -111,7 +118,8 @@ def _fly(arguments: argparse.Namespace) -> int:
     config = SimConfig(raw=arguments.raw, duration_s=arguments.loop)
     recording = Recording.open_or_render(arguments.flights, config, show_progress)
     start_ns = time.time_ns() + int(START_DELAY_S * 1e9)
-    rclpy.init()
+    # rclpy's own handlers would end its context under the monitor's feet.
+    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     monitor = DemoMonitor(recording, start_ns)
     try:
         needed = _commands(arguments, start_ns)
@@ -156,9 +164,11 @@ def _command(module: str, parameters: dict[str, Any]) -> list[str]:
 @contextmanager
 def _processes(commands: list[list[str]]) -> Iterator[list[subprocess.Popen[bytes]]]:
     """Run commands beside this one and end them all with it."""
-    # In a session of their own: Ctrl-C comes to us alone and we end them in order.
-    running = [subprocess.Popen(command, start_new_session=True) for command in commands]
+    running: list[subprocess.Popen[bytes]] = []
     try:
+        for command in commands:
+            # In a session of its own: Ctrl-C comes to us alone and we end them in order.
+            running.append(subprocess.Popen(command, start_new_session=True))
         yield running
     finally:
         for process in running:

@@ -10,6 +10,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from typing import Any
 
 import rclpy
@@ -20,6 +21,7 @@ from rclpy.signals import SignalHandlerOptions
 from mast3r_ros.config import ExecutorRule
 from mast3r_ros.core.worker import ENGINE_THREAD
 from mast3r_ros.errors import InvalidInput, Mast3rError
+from mast3r_ros.ros.dds_profile import give_pictures_room
 from mast3r_ros.ros.executors import make_executor
 from mast3r_ros.ros.log_forwarding import logs_forwarded
 
@@ -74,12 +76,14 @@ def _run(
         print(f'error: {error}', file=sys.stderr)
         return EXIT_WRONG_USE
     finally:
-        for node in nodes:
-            node.destroy_node()
-        rclpy.try_shutdown()
+        with ExitStack() as rest:  # all end, whatever one of them raises
+            rest.callback(rclpy.try_shutdown)
+            for node in reversed(nodes):
+                rest.callback(node.destroy_node)
 
 
 def _start_ros(argv: Sequence[str] | None) -> None:
+    give_pictures_room()
     try:
         # rclpy's own handlers would end the context under the engine's feet, in mid-publication.
         rclpy.init(args=argv, signal_handler_options=SignalHandlerOptions.NO)

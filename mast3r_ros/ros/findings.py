@@ -10,7 +10,10 @@ import enum
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from mast3r_ros.core.results import ScaleSource
 from mast3r_ros.core.worker import WorkerState
+from mast3r_ros.sequence.follower import Following
+from mast3r_ros.sequence.frames import TrackingState
 
 SILENT_S = 2.0
 """An input that has been silent for so long is worth a word."""
@@ -31,7 +34,7 @@ class Finding:
     """One sentence about the node's health."""
 
     level: Level
-    about: str  # engine, inputs, pairs
+    about: str  # engine, inputs, pairs, sequence
     text: str
 
 
@@ -79,6 +82,7 @@ class Snapshot:
     last_problem: str | None = None
     median_age_ms: float | None = None
     notes: tuple[str, ...] = ()
+    following: Following | None = None  # None: the camera is not followed
 
 
 def findings(now: Snapshot) -> list[Finding]:
@@ -91,6 +95,8 @@ def findings(now: Snapshot) -> list[Finding]:
             found += _about_masks(item)
         found += _about_pairing(now)
         found += _about_results(now)
+        if now.following is not None:
+            found += _about_sequence(now.following)
     return sorted(found, key=lambda item: -item.level)
 
 
@@ -114,6 +120,9 @@ def _about_engine(now: Snapshot) -> Iterator[Finding]:
         yield Finding(Level.ERROR, 'engine', no_engine(now.engine_error))
     elif state is WorkerState.DEAD:
         yield Finding(Level.ERROR, 'engine', f'the engine is dead: {now.engine_error}')
+    elif state is WorkerState.CLOSED:
+        text = 'the engine is closed; configure the node anew (deactivate, cleanup, configure, '
+        yield Finding(Level.ERROR, 'engine', text + 'activate) or restart it')
     elif not now.active:
         yield Finding(Level.OK, 'engine', 'the node is not active')
     elif not now.listened_to:
@@ -160,6 +169,8 @@ _MASK_WORDS = {
     'masks with the stamp of their image, or set mask_policy to required',
     'mask_missing': 'were dropped because no mask of their stamp came (mask_policy: required)',
     'mask_invalid': 'had a mask that cannot be used; it must be mono8 and as large as its image',
+    'overflow': 'did not fit into the queue of those that wait for their mask and are lost; '
+    'publish masks sooner, slow the input down or raise input.queue_limit',
 }
 
 
@@ -168,7 +179,8 @@ def _about_masks(item: InputFacts) -> Iterator[Finding]:
     for reason, words in _MASK_WORDS.items():
         if reason in drops:
             text = f'{item.mask_topic}: {drops[reason]} images {words}'
-            yield Finding(Level.WARN, 'inputs', text)
+            level = Level.ERROR if reason == 'overflow' else Level.WARN
+            yield Finding(level, 'inputs', text)
     if 'invalid_stamp' in drops:
         text = (
             f'{item.image_topic}: {drops["invalid_stamp"]} messages had a stamp that is no time; '
@@ -194,6 +206,18 @@ def _about_pairing(now: Snapshot) -> Iterator[Finding]:
 
 _FAILURES = ('invalid_input', 'engine_failed', 'no_engine', 'failed')
 
+_DROP_WORDS = {
+    'duplicate_stamp': 'images had the stamp of the one before; have the camera set header.stamp '
+    'to the time of each exposure',
+    'no_partner': 'images came without one of the other camera near enough in time; see that both '
+    'cameras run, at the same rate and with stamps of the same clock',
+    'time_jump': 'images were waiting when stamps went back; that is well where a bag starts '
+    'again, else see that one clock alone stamps the images',
+    'out_of_order': 'images made a pair older than the one before; set pairing.sync to nearest',
+    'superseded': 'pairs gave way to newer ones while the engine was at work on an earlier one',
+    'reset': 'images and pairs were waiting when the node was told to forget them',
+}
+
 
 def _about_results(now: Snapshot) -> Iterator[Finding]:
     drops = now.drops_lately or {}
@@ -207,6 +231,8 @@ def _about_results(now: Snapshot) -> Iterator[Finding]:
     if failed:
         level = Level.WARN if now.answered_lately else Level.ERROR
         yield Finding(level, 'pairs', f'{failed} pairs failed: {now.last_problem}')
+    if not now.answered_lately:
+        yield from _about_drops(now, drops)
     age_ms = now.median_age_ms
     if age_ms is not None and not PLAUSIBLE_AGE_MS[0] <= age_ms <= PLAUSIBLE_AGE_MS[1]:
         text = (
@@ -220,3 +246,39 @@ def _about_results(now: Snapshot) -> Iterator[Finding]:
         dropped = ', '.join(f'{count} {reason}' for reason, count in drops.items())
         suffix = f'; dropped: {dropped}' if dropped else ''
         yield Finding(Level.OK, 'pairs', f'{now.answered_lately} pairs answered lately{suffix}')
+
+
+def _about_sequence(now: Following) -> Iterator[Finding]:
+    if now.state is None:
+        text = (
+            'no frame was followed yet; without calibration the first ones tell the focal length'
+        )
+        yield Finding(Level.OK, 'sequence', text)
+    elif now.state is TrackingState.LOST:
+        text = (
+            f'the camera is lost: {now.reason}; bring it back to a place it has seen, or call '
+            '~/reset to begin a new world'
+        )
+        yield Finding(Level.WARN, 'sequence', text)
+    else:
+        text = f'{now.state.value}; {now.keyframes} keyframes, {now.loops} loop edges'
+        yield Finding(Level.OK, 'sequence', text)
+    if now.keyframes and now.scale_source is ScaleSource.NONE:
+        text = (
+            'path and map have no known unit; a calibrated stereo pair or a network that knows '
+            'metres gives one'
+        )
+        yield Finding(Level.WARN, 'sequence', text)
+
+
+def _about_drops(now: Snapshot, drops: Mapping[str, int]) -> Iterator[Finding]:
+    """Say what became of the images while nothing was answered, as far as nothing above does."""
+    said = {*_FAILURES, 'overflow'}
+    if now.closest_miss_ms is not None:
+        said.add('no_partner')
+    # Where pairs come about, the engine is just at work for longer than from report to report.
+    level = Level.OK if now.paired_lately else Level.WARN
+    for reason, count in drops.items():
+        if reason not in said:
+            words = _DROP_WORDS.get(reason, f'images or pairs were dropped: {reason}')
+            yield Finding(level, 'pairs', f'{count} {words}')

@@ -18,6 +18,7 @@ from mast3r_ros.ros import qos
 from mast3r_ros.ros.camera_input import CameraInput
 from mast3r_ros.ros.findings import Finding, InputFacts, Level, Snapshot, findings
 from mast3r_ros.ros.session import Session
+from mast3r_ros.sequence.follower import Following
 
 PERIOD_S = 1.0
 
@@ -60,12 +61,12 @@ class Health:
         self, snapshot: Snapshot, session: Session | None, rate_hz: float
     ) -> list[DiagnosticStatus]:
         by_part: dict[str, list[Finding]] = {'engine': [], 'inputs': [], 'pairs': []}
+        if snapshot.following is not None:
+            by_part['sequence'] = []
         for finding in findings(snapshot):
             by_part[finding.about].append(finding)
-        values: dict[str, dict[str, str]] = {'engine': {}, 'inputs': {}, 'pairs': {}}
-        if session is not None:
-            values = _values(session, snapshot, rate_hz)
-        return [self._status(part, found, values[part]) for part, found in by_part.items()]
+        values = {} if session is None else _values(session, snapshot, rate_hz)
+        return [self._status(part, found, values.get(part, {})) for part, found in by_part.items()]
 
     def _status(self, part: str, found: list[Finding], values: dict[str, str]) -> DiagnosticStatus:
         level = max((finding.level for finding in found), default=Level.OK)
@@ -103,6 +104,7 @@ class Health:
             only_equal_stamps=session.config.pairing.sync is SyncRule.EXACT,
             last_problem=session.last_problem,
             median_age_ms=statistics.median(session.ages_ms) if session.ages_ms else None,
+            following=None if session.following is None else session.following.now,
             notes=result.notes if result is not None and lately['answered'] else (),
         )
 
@@ -153,4 +155,18 @@ def _values(session: Session, now: Snapshot, rate_hz: float) -> dict[str, dict[s
         pairs['age_ms_p99'] = f'{ages[int(0.99 * (len(ages) - 1))]:.1f}'
     pairs.update({f'dropped_{reason}': str(count) for reason, count in session.drops.items()})
     inputs = {f'{item.source}_received': str(item.received) for item in now.inputs}
-    return {'engine': engine, 'inputs': inputs, 'pairs': pairs}
+    values = {'engine': engine, 'inputs': inputs, 'pairs': pairs}
+    if now.following is not None:
+        values['sequence'] = _following_values(now.following)
+    return values
+
+
+def _following_values(now: Following) -> dict[str, str]:
+    return {
+        'state': 'waiting' if now.state is None else now.state.value,
+        'frames': str(now.frames),
+        'lost': str(now.lost),
+        'keyframes': str(now.keyframes),
+        'loops': str(now.loops),
+        'scale_source': now.scale_source.value,
+    }

@@ -48,6 +48,9 @@ PERCEPTION = (
     ),
     LaunchArgument('right_image', 'right/image', 'image topic of the right camera'),
     LaunchArgument('image', 'image', 'image topic of the one camera, for mode:=sequence'),
+    LaunchArgument(
+        'follow', 'false', 'follow the camera: ~/odometry, ~/path, ~/keyframe and ~/map', _FLAG
+    ),
     LaunchArgument('namespace', '', 'namespace of the node'),
     LaunchArgument('name', 'mast3r', 'name of the node'),
     LaunchArgument('rviz', 'false', 'start rviz2 beside the node', _FLAG),

@@ -89,6 +89,8 @@ def _overrides(values: dict[str, str]) -> dict[str, object]:
         'runtime.fallback': values['fallback'],
         'pairing.mode': values['mode'],
     }
+    if _is_true(values['follow']):
+        flags['sequence.enable'] = True
     return {**flags, **{name: value for name, value in words.items() if value}}
 
 

@@ -14,6 +14,7 @@ from std_srvs.srv import Trigger
 
 from mast3r_ros.config import ExecutorRule, NodeConfig
 from mast3r_ros.core.worker import WorkerState
+from mast3r_ros.errors import Mast3rError
 from mast3r_ros.ros.engine_hub import EngineHub
 from mast3r_ros.ros.findings import no_engine
 from mast3r_ros.ros.health import PERIOD_S, Health
@@ -103,9 +104,14 @@ class Mast3rNode(LifecycleNode):
     @logged
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Take images in as soon as somebody listens."""
+        if self.session is None:
+            raise Mast3rError('the last cleanup failed; clean up and configure anew')
         outcome = super().on_activate(state)
-        if self.session is not None:
+        try:
             self.session.activate(True)
+        except Exception:
+            self._undo_activation(state)
+            raise
         return outcome
 
     @logged
@@ -149,6 +155,14 @@ class Mast3rNode(LifecycleNode):
 
         # The node's own clock stands still with use_sim_time until somebody publishes the time.
         return self.create_timer(period_s, call, clock=Clock(clock_type=ClockType.STEADY_TIME))
+
+    def _undo_activation(self, state: LifecycleState) -> None:
+        """Leave the node as inactive as it was before activating it failed."""
+        try:
+            if self.session is not None:
+                self.session.activate(False)
+        finally:
+            super().on_deactivate(state)
 
     def _end_session(self) -> None:
         session, self.session = self.session, None

@@ -45,8 +45,8 @@ def calibration_input() -> QoSProfile:
     )
 
 
-def latched_input() -> QoSProfile:
-    """Calibration that its publisher keeps for those who come later."""
+def latched() -> QoSProfile:
+    """What its publisher keeps for those who come later, as calibration or a map."""
     return QoSProfile(
         history=HistoryPolicy.KEEP_LAST,
         depth=1,
@@ -62,6 +62,13 @@ def output() -> QoSProfile:
         depth=2,
         reliability=ReliabilityPolicy.RELIABLE,
         durability=DurabilityPolicy.VOLATILE,
+    )
+
+
+def transforms() -> QoSProfile:
+    """Transforms, as every listener of /tf expects them."""
+    return QoSProfile(
+        history=HistoryPolicy.KEEP_LAST, depth=100, reliability=ReliabilityPolicy.RELIABLE
     )
 
 

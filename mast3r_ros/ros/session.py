@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections import Counter, deque
+from contextlib import ExitStack
 
 from rclpy.lifecycle import LifecycleNode
 
@@ -16,6 +17,7 @@ from mast3r_ros.core.products import PairResult
 from mast3r_ros.core.views import LazyView
 from mast3r_ros.core.worker import EngineWorker
 from mast3r_ros.errors import EngineCancelled, Mast3rError
+from mast3r_ros.ros.camera_following import CameraFollowing
 from mast3r_ros.ros.camera_input import CameraInput
 from mast3r_ros.ros.engine_hub import EngineHub
 from mast3r_ros.ros.filter_pairing import make_node_pairing
@@ -48,21 +50,33 @@ class Session:
             for (source, topic), store in zip(cameras, masks, strict=False)
         ]
         self._check_inputs()
-        self.outputs = Outputs(node, config, self.refresh)
-        self.worker: EngineWorker = hub.acquire(config)
-        self.pipeline = Pipeline(
-            self.worker,
-            config,
-            on_result=self._on_result,
-            on_problem=self._on_problem,
-            pairing=pairing,
-            queue_limit=config.input.queue_limit if config.input.queue is QueueRule.ALL else 1,
-        )
+        self._has_ended = True
+        with ExitStack() as made:  # the reverse of making it ends all, whatever one of them raises
+            self.outputs = Outputs(node, config, self.refresh)
+            made.callback(self.outputs.publishers.close)
+            self.worker: EngineWorker = hub.acquire(config)
+            made.callback(self._release_worker)
+            self.pipeline = Pipeline(
+                self.worker,
+                config,
+                on_result=self._on_result,
+                on_problem=self._on_problem,
+                pairing=pairing,
+                queue_limit=_queue_limit(config),
+            )
+            made.callback(self.pipeline.close)
+            self.following = self._make_following() if config.sequence.enable else None
+            if self.following is not None:
+                made.callback(self.following.close)
+            for item in self.inputs:
+                made.callback(item.close)
+            self._made = made.pop_all()
 
     @property
     def listens(self) -> bool:
         """Whether anything is to be computed: active, and somebody wants it."""
-        return self.active and (self.outputs.listened_to or self.config.output.always_on)
+        follows = self.following is not None and self.following.needed
+        return self.active and (self.outputs.needed or follows)
 
     @property
     def drops(self) -> dict[str, int]:
@@ -70,6 +84,8 @@ class Session:
         total = Counter(self.pipeline.drops)
         for item in self.inputs:
             total.update(item.drops)
+        if self.following is not None:
+            total.update(self.following.drops)
         return dict(total)
 
     def activate(self, active: bool) -> None:
@@ -90,7 +106,9 @@ class Session:
 
     def look(self) -> None:
         """Look who listens and who publishes, where the middleware does not tell."""
-        self.outputs.count_listeners()
+        self.outputs.publishers.count_listeners()
+        if self.following is not None:
+            self.following.count_listeners()
         for item in self.inputs:
             item.look()
 
@@ -99,6 +117,8 @@ class Session:
         self.config = config
         self.pipeline.configure(config)
         self.outputs.configure(config)
+        if self.following is not None:
+            self.following.configure(config)
         self.refresh()
 
     def reset(self) -> None:
@@ -106,16 +126,17 @@ class Session:
         for item in self.inputs:
             item.reset()
         self.pipeline.reset()
+        if self.following is not None:
+            self.following.reset()
 
     def close(self) -> bool:
         """Free everything; False when the engine's thread does not end in time."""
         self.active = False
-        for item in self.inputs:
-            item.close()
-        self.pipeline.close()
-        ended = self._hub.release(self.worker)
-        self.outputs.close()
-        return ended
+        self._made.close()
+        return self._has_ended
+
+    def _release_worker(self) -> None:
+        self._has_ended = self._hub.release(self.worker)
 
     def _check_inputs(self) -> None:
         """Subscribe once: what cannot be subscribed to is to be known now, not when it is used."""
@@ -125,13 +146,28 @@ class Session:
 
     def _take(self, source: str, frame: LazyView) -> None:
         try:
-            self.pipeline.add(source, frame)
+            pairs = self.pipeline.pair_up(source, frame)
+            if self.following is not None:
+                self.following.add(pairs)
+            if self.outputs.needed:
+                self.pipeline.submit(pairs)
         except Mast3rError as error:  # a full queue: said, and the next image is taken again
             self._say(str(error))
 
     def _on_result(self, result: PairResult) -> None:
         self.last_result = result
         self.ages_ms.append(self.outputs.publish(result, self.drops))
+
+    def _make_following(self) -> CameraFollowing:
+        return CameraFollowing(
+            self._node,
+            self.config,
+            self.worker,
+            self.pipeline,
+            on_change=self.refresh,
+            on_problem=self._on_problem,
+            queue_limit=_queue_limit(self.config),
+        )
 
     def _on_problem(self, _pair: ViewPair, error: Exception) -> None:
         if isinstance(error, EngineCancelled) and not self.active:
@@ -141,6 +177,10 @@ class Session:
     def _say(self, problem: str) -> None:
         self.last_problem = problem
         self._node.get_logger().error(f'a pair failed: {problem}', throttle_duration_sec=5.0)
+
+
+def _queue_limit(config: NodeConfig) -> int:
+    return config.input.queue_limit if config.input.queue is QueueRule.ALL else 1
 
 
 def _mask_stores(config: NodeConfig) -> list[MaskStore]:

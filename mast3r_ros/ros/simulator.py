@@ -18,7 +18,7 @@ from mast3r_ros.core.cameras import Matrix
 from mast3r_ros.core.rotations import quaternion_of
 from mast3r_ros.ros import qos
 from mast3r_ros.ros.executable import run_nodes
-from mast3r_ros.ros.outputs import message_class
+from mast3r_ros.ros.publishers import message_class
 from mast3r_ros.sim.config import SimConfig
 from mast3r_ros.sim.recording import Frame, Recording
 from mast3r_ros.wire.camera_info import camera_info_fields

@@ -40,6 +40,7 @@ from mast3r_ros.viewer.server import LOOPBACK, PORT, address_of, is_loopback, op
 from mast3r_ros.wire.compressed_decoding import decode_compressed
 from mast3r_ros.wire.image_decoding import decode_image
 from mast3r_ros.wire.input_topics import COMPRESSED
+from mast3r_ros.wire.sequence_topics import MAP, ODOMETRY
 
 _LOOK_PERIOD_S = 0.25
 _NICENESS = 10  # where processors are short, the node goes first
@@ -49,7 +50,7 @@ _SILENT_S = 3.0  # without a report, the node is gone
 _CAMERA_TOPICS = {'left': 'left/image', 'right': 'right/image', 'image': 'image'}
 _EXAMPLES = """examples:
   ros2 run mast3r_ros viewer
-  ros2 run mast3r_ros viewer --node /drone/mast3r --pose /drone/odometry
+  ros2 run mast3r_ros viewer --node /drone/mast3r --pose /drone/pose
   ros2 run mast3r_ros viewer --ros-args -r left/image:=/cam0/image -r right/image:=/cam1/image
   ros2 run mast3r_ros viewer --host 0.0.0.0      (everybody in the network may look)"""
 
@@ -96,7 +97,7 @@ class ViewerNode(Node):
         return [
             ViewInput(PointCloud2, f'{self._target}/points', clouds),
             ViewInput(MatchArray, f'{self._target}/matches', matches),
-            ViewInput(PointCloud2, f'{self._target}/map', maps),
+            ViewInput(PointCloud2, f'{self._target}/{MAP}', maps),
             ViewInput(PairStats, f'{self._target}/stats', self._on_stats, STATS_DEPTH),
         ]
 
@@ -107,10 +108,15 @@ class ViewerNode(Node):
             topic = _CAMERA_TOPICS[camera] + (COMPRESSED if packed else '')
             kind = CompressedImage if packed else Image
             found.append(ViewInput(kind, topic, self._image_taker(camera, kind), _IMAGE_DEPTH))
-        if options.pose:
-            kind = Odometry if options.pose_type == 'odometry' else PoseStamped
-            found.append(ViewInput(kind, options.pose, self._pose_taker(kind), STATS_DEPTH))
+        is_odometry = not options.pose or options.pose_type == 'odometry'
+        kind, topic = Odometry if is_odometry else PoseStamped, options.pose or self._own_pose
+        found.append(ViewInput(kind, topic, self._pose_taker(kind), STATS_DEPTH))
         return found
+
+    @property
+    def _own_pose(self) -> str:
+        """Where the node tells the camera's pose, if it follows it."""
+        return f'{self._target}/{ODOMETRY}'
 
     def _image_taker(self, camera: str, kind: Any) -> Callable[[bytes], None]:
         decode = decode_compressed if kind is CompressedImage else decode_image
@@ -178,7 +184,10 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument('--port', type=int, default=PORT, help=f'or the next free one ({PORT})')
     parser.add_argument(
-        '--pose', default='', metavar='TOPIC', help="the camera's pose in a world with z up"
+        '--pose',
+        default='',
+        metavar='TOPIC',
+        help="the camera's pose in a world with z up (the node's own ~/odometry)",
     )
     parser.add_argument(
         '--pose-type', choices=('pose', 'odometry'), default='pose', help='PoseStamped or Odometry'

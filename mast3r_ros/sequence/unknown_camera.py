@@ -16,7 +16,8 @@ from mast3r_ros.errors import InvalidInput
 from mast3r_ros.sequence.answers import Answers
 from mast3r_ros.sequence.frames import SequenceFrame
 
-_LOOKED_AT = 10  # frames at the beginning; a median of so many is four times as good as one
+FRAMES_LOOKED_AT = 10
+"""Frames at the beginning; a median of so many is four times as good as one."""
 _SAME_SIZE = 'all frames of a sequence without calibration must have one size: {}, then {}'
 
 
@@ -36,7 +37,7 @@ def with_cameras(frames: Iterable[SequenceFrame], answers: Answers) -> Iterator[
     waiting = [first]
     for frame in iterator:
         waiting.append(frame)
-        if len(waiting) == _LOOKED_AT:
+        if len(waiting) == FRAMES_LOOKED_AT:
             break
     camera = estimate([frame.view for frame in waiting], answers)
     for frame in chain(waiting, iterator):

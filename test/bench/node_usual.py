@@ -12,7 +12,8 @@ from wire import usual_cloud
 
 from mast3r_ros.core.products import PairResult
 from mast3r_ros.msg import MatchArray
-from mast3r_ros.ros.outputs import Outputs, message_class
+from mast3r_ros.ros.outputs import Outputs
+from mast3r_ros.ros.publishers import message_class
 from mast3r_ros.wire.message_fields import make_by_attributes
 from mast3r_ros.wire.result_topics import STATS_TOPIC
 from mast3r_ros.wire.stamps import header_fields
@@ -33,7 +34,7 @@ def publish_usual_way(outputs: Outputs, result: PairResult, drops: dict[str, int
     cloud, matches = result.cloud_1, result.matches
     assert cloud is not None
     assert matches is not None
-    publishers = outputs._publishers
+    publishers = outputs.publishers._publishers
     data = usual_cloud(cloud.points, cloud.grid.image, cloud.confidence)
     publishers['points'].publish(_cloud_message(header, cloud.confidence.shape, data))
     publishers['confidence'].publish(_image_message(header, cloud.confidence))

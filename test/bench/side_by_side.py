@@ -24,10 +24,21 @@ class Row:
     ratio_high: float
     facts: dict[str, Any] = field(default_factory=dict)  # what else was measured: rates, errors
     goal: float | None = None  # the ratio to reach, where one is set
+    goal_ms: float | None = None  # what ours is to stay within, where that is set
+
+    @property
+    def misses(self) -> list[str]:
+        """The goals that are not reached, in words."""
+        found = []
+        if self.goal is not None and self.ratio < self.goal:
+            found.append(f'{self.ratio:.2f}x is less than the goal of {self.goal:g}x')
+        if self.goal_ms is not None and self.ours_ms > self.goal_ms:
+            found.append(f'{self.ours_ms:.2f} ms is more than the goal of {self.goal_ms:g} ms')
+        return found
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
-        return asdict(self)
+        return {**asdict(self), 'misses': self.misses}
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
@@ -38,16 +39,16 @@ def run_demo(*arguments, **variables):
 
 @pytest.fixture(scope='module')
 def flown(tmp_path_factory):
-    """A demo of a few seconds over a short loop; what it said, and its summary."""
+    """A demo of a few seconds over a short loop: what it said, its summary, its flights."""
     folder = tmp_path_factory.mktemp('demo')
     places = ('--flights', str(folder / 'flights'), '--output', str(folder / 'out'))
     done = run_demo('--seconds', '4', '--loop', '1', *places)
     assert done.returncode == 0, done.stdout + done.stderr
-    return done, json.loads((folder / 'out' / 'summary.json').read_text())
+    return done, json.loads((folder / 'out' / 'summary.json').read_text()), folder / 'flights'
 
 
 def test_the_demo_ends_with_a_summary_of_right_depth(flown):
-    _, summary = flown
+    _, summary, _ = flown
     assert set(summary) == {
         'pairs',
         'rate_hz',
@@ -64,10 +65,68 @@ def test_the_demo_ends_with_a_summary_of_right_depth(flown):
 
 
 def test_the_demo_says_in_a_file_what_it_wrote_and_no_more_than_needed(flown):
-    done, summary = flown
+    done, summary, _ = flown
     assert f'{"pairs":<20} {summary["pairs"]}' in done.stdout
     assert '\r' not in done.stdout + done.stderr
     assert 'failed' not in done.stdout + done.stderr
+
+
+@pytest.fixture
+def running(flown, tmp_path):
+    """A demo in the middle of its flight, the processes it started, its summary's folder."""
+    places = ('--flights', str(flown[2]), '--output', str(tmp_path))
+    demo = subprocess.Popen(
+        [sys.executable, '-m', 'mast3r_ros.ros.demo', '--loop', '1', '--no-view', *places],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    awaited = {'flying, ', 'the engine is ready'}
+    for line in demo.stdout:
+        awaited = {words for words in awaited if words not in line}
+        if not awaited:
+            break
+    children = children_of(demo.pid)
+    yield demo, children, tmp_path
+    demo.kill()
+    for child in filter(is_running, children):
+        os.kill(child, signal.SIGKILL)
+    demo.communicate()
+
+
+def children_of(parent):
+    """Return the processes that this one started."""
+    found = []
+    for folder in Path('/proc').glob('[0-9]*'):
+        try:
+            after_name = (folder / 'stat').read_text().rpartition(')')[2].split()
+        except OSError:  # it has just ended
+            continue
+        if int(after_name[1]) == parent:
+            found.append(int(folder.name))
+    return found
+
+
+def is_running(process):
+    """Whether a process does anything: a zombie does not."""
+    try:
+        return Path(f'/proc/{process}/stat').read_text().rpartition(')')[2].split()[0] != 'Z'
+    except OSError:
+        return False
+
+
+@pytest.mark.parametrize('number', [signal.SIGHUP, signal.SIGTERM, signal.SIGINT])
+def test_whatever_ends_the_demo_ends_its_processes_too(running, number):
+    demo, children, folder = running
+    assert len(children) == 2
+    for again in (number, signal.SIGTERM):  # the second does not disturb the end
+        demo.send_signal(again)
+    code = demo.wait(60.0)
+    assert not [child for child in children if is_running(child)]
+    assert code == 130
+    assert 'Traceback' not in demo.stdout.read()
+    assert (folder / 'summary.json').is_file()
 
 
 @pytest.mark.parametrize('arguments', [('--loop', '0'), ('--loop', '-3')])

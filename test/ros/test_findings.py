@@ -35,6 +35,9 @@ WELL = Snapshot(
 )
 
 
+NOTHING = replace(WELL, paired_lately=0, answered_lately=0)
+
+
 def with_left(**facts):
     return replace(WELL, inputs=(camera('left', **facts), camera('right')))
 
@@ -81,6 +84,13 @@ WRONG = {
         '/left/mask: 2 images',
         'required',
     ),
+    'too many wait for masks': (
+        with_left(drops_lately={'overflow': 7}),
+        Level.ERROR,
+        'inputs',
+        '/left/mask: 7 images did not fit into the queue',
+        'input.queue_limit',
+    ),
     'no stamp': (
         with_left(drops_lately={'invalid_stamp': 5}),
         Level.WARN,
@@ -101,6 +111,41 @@ WRONG = {
         'pairs',
         '0.4 ms apart at best and pairing.sync exact asks for equal ones',
         'pairing.sync to nearest',
+    ),
+    'images without stamps': (
+        replace(NOTHING, drops_lately={'duplicate_stamp': 58}),
+        Level.WARN,
+        'pairs',
+        '58 images had the stamp of the one before',
+        'set header.stamp',
+    ),
+    'one camera alone is late': (
+        replace(NOTHING, drops_lately={'no_partner': 30}),
+        Level.WARN,
+        'pairs',
+        '30 images came without one of the other camera',
+        'the same clock',
+    ),
+    'stamps go back': (
+        replace(NOTHING, drops_lately={'time_jump': 7}),
+        Level.WARN,
+        'pairs',
+        '7 images were waiting when stamps went back',
+        'one clock',
+    ),
+    'older pairs': (
+        replace(NOTHING, drops_lately={'out_of_order': 4}),
+        Level.WARN,
+        'pairs',
+        '4 images made a pair older',
+        'pairing.sync to nearest',
+    ),
+    'dropped for a reason without words': (
+        replace(NOTHING, drops_lately={'closed': 2}),
+        Level.WARN,
+        'pairs',
+        '2 images or pairs were dropped: closed',
+        '',
     ),
     'overflow': (
         replace(WELL, drops_lately={'overflow': 3}),
@@ -165,6 +210,13 @@ WRONG = {
         'the engine is dead: it hangs',
         '',
     ),
+    'closed under a node that still uses it': (
+        replace(WELL, engine_state=WorkerState.CLOSED),
+        Level.ERROR,
+        'engine',
+        'the engine is closed',
+        'configure the node anew',
+    ),
     'not configured': (
         Snapshot(failure='configure failed: mask.png does not exist'),
         Level.ERROR,
@@ -207,6 +259,17 @@ def test_stamps_are_blamed_only_while_both_cameras_send_and_nothing_pairs(change
 def test_drops_of_a_healthy_node_are_told_beside_its_answers():
     found = findings(replace(WELL, drops_lately={'superseded': 12}))
     assert '30 pairs answered lately; dropped: 12 superseded' in [item.text for item in found]
+
+
+def test_a_slow_engine_is_not_ill_but_what_it_passes_over_is_told():
+    found = findings(replace(NOTHING, paired_lately=30, drops_lately={'superseded': 29}))
+    assert {item.level for item in found} == {Level.OK}
+    assert '29 pairs gave way to newer ones' in found[-1].text
+
+
+def test_what_stamps_apart_explain_is_told_once():
+    apart = replace(NOTHING, closest_miss_ms=16.7, drops_lately={'no_partner': 60})
+    assert len([item for item in findings(apart) if item.about == 'pairs']) == 1
 
 
 def test_no_engine_error_hides_the_inputs():

@@ -4,7 +4,10 @@
 from __future__ import annotations
 
 import pytest
+import rclpy
 from raw_images import smooth_image
+from rclpy.context import Context
+from rclpy.executors import SingleThreadedExecutor
 from rclpy.parameter import Parameter
 from ros_engines import ScriptedEngine
 from ros_world import until
@@ -161,3 +164,49 @@ def test_time_that_stands_still_does_not_keep_the_nodes_from_being_loaded(world)
     hub = EngineHub(lambda _config: ScriptedEngine())
     made = world.adopt(Container(names=('one',), hub=hub, cli_args=arguments))
     until(lambda: made.nodes, 'the node is loaded')
+
+
+@pytest.fixture
+def named():
+    """Make containers in a process with such ROS arguments; each loads its nodes at once."""
+    context = Context()
+    made = []
+
+    def make(*arguments, names=()):
+        rclpy.init(args=['--ros-args', *arguments], context=context)
+        hub = EngineHub(lambda _config: ScriptedEngine())
+        made.append(Container(names=names, hub=hub, context=context))
+        executor = SingleThreadedExecutor(context=context)
+        executor.add_node(made[0])
+        while len(made[0].nodes) < len(names):
+            executor.spin_once(timeout_sec=5.0)
+        return made[0]
+
+    yield make
+    for container in made:
+        container.destroy_node()
+    rclpy.shutdown(context=context)
+
+
+def names_of(container):
+    return [node.get_fully_qualified_name() for node in container.nodes.values()]
+
+
+def test_a_container_with_a_name_leaves_its_nodes_theirs(named):
+    """Launch files name a container by rules that hold for its whole process."""
+    rules = ('-r', '__node:=my_container', '-r', '__ns:=/robot', '-r', 'left/image:=/rig/left')
+    setting = ('-p', 'rear:pairing.tolerance_s:=0.25')
+    container = named(*rules, *setting, names=['front', '/rear', '/arm/eye'])
+    container.load(node_name='tail', namespace='/wing', cli_args=['--ros-args', '-r', 'a:=b'])
+    assert container.get_fully_qualified_name() == '/robot/my_container'
+    assert names_of(container) == ['/robot/front', '/rear', '/arm/eye', '/wing/tail']
+    tolerances = [node.config.pairing.tolerance_s for node in container.nodes.values()]
+    assert [tolerance == 0.25 for tolerance in tolerances] == [False, True, False, False]
+    for node in container.nodes.values():
+        assert node.resolve_topic_name('left/image') == '/rig/left'
+
+
+@pytest.mark.parametrize('name', ['a b', '', 'arm/', '/an arm/eye'])
+def test_a_name_that_no_node_can_have_is_refused_in_one_line(named, name):
+    with pytest.raises(InvalidInput, match=r'^no node can be called .*: Invalid n[^\n]*$'):
+        named(names=[name])

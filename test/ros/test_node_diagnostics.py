@@ -103,6 +103,18 @@ def test_stamps_that_lie_too_far_apart_are_named_with_the_gap_and_the_tolerance(
     assert node.session.pipeline.answered == 0
 
 
+def test_cameras_that_set_no_stamps_are_named(world):
+    world.start(engine=ScriptedEngine())
+    world.listen('points')
+    cameras = world.stereo()
+    world.ready(*cameras)
+    world.show(cameras, IMAGE, 0)
+    world.told('pairs', '1 pairs answered')
+    world.show(cameras, IMAGE, 0)
+    told = world.told('pairs', 'images had the stamp of the one before', 'set header.stamp')
+    assert told.level == b'\x01'
+
+
 def test_a_lost_frame_before_a_slow_answer_is_no_reason_to_blame_the_cameras(world):
     """One stereo partner is missing, then the engine takes its time: pairs are there all along."""
     go_on = threading.Event()

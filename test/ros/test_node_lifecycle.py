@@ -15,6 +15,7 @@ from ros_world import resident_bytes, stamp_of, until
 
 from mast3r_ros.core.worker import ENGINE_THREAD
 from mast3r_ros.errors import ConfigError
+from mast3r_ros.ros import session
 from mast3r_ros.ros.engine_hub import EngineHub
 from mast3r_ros.ros.perception_node import Mast3rNode
 from mast3r_ros.ros.session import Session
@@ -175,6 +176,66 @@ def test_a_node_can_be_destroyed_in_every_state(world, steps):
     until(lambda: not engine_threads(), 'the thread of the engine has ended')
     until(lambda: 'mast3r' not in world.node.get_node_names(), 'the node is gone from the graph')
     assert engine.closed.is_set() == bool(steps)
+
+
+def fail(*_arguments, **_keywords):
+    raise RuntimeError('the middleware is out of memory')
+
+
+def results_of(node):
+    """Return the publishers of results that the node has."""
+    return [item for item in node.publishers if item.topic_name.startswith('/mast3r/')]
+
+
+@pytest.mark.parametrize('place', ['pipeline', 'worker'])
+def test_a_configuration_that_fails_half_way_leaves_nothing_behind(world, monkeypatch, place):
+    hub = EngineHub(lambda _config: ScriptedEngine())
+    node = world.start(MANAGED, hub=hub)
+    before = len(results_of(node))
+    with monkeypatch.context() as broken:
+        if place == 'pipeline':
+            broken.setattr(session, 'Pipeline', fail)
+        else:
+            broken.setattr(hub, 'acquire', fail)
+        assert not world.change('configure')
+    until(lambda: not engine_threads(), 'the thread of the engine has ended')
+    assert len(results_of(node)) == before
+    assert world.change('configure')
+
+
+def test_an_activation_that_fails_leaves_the_node_inactive(world, monkeypatch):
+    node = world.start(MANAGED, engine=ScriptedEngine())
+    assert world.change('configure')
+    stats, cameras = world.listen('stats'), world.stereo()
+    until(lambda: node.session.outputs.needed, 'somebody listens')
+    with monkeypatch.context() as broken:
+        broken.setattr(node.session.inputs[1], 'open', fail)
+        assert not world.change('activate')
+    assert world.state() == 'inactive'
+    assert not any(item.is_open for item in node.session.inputs)
+    assert not any(item.is_activated for item in results_of(node) if hasattr(item, 'is_activated'))
+    assert world.told('engine', 'activate failed', 'out of memory').level == b'\x02'
+    assert world.change('activate')
+    show(world, cameras, 10**9)
+    stats.of_stamp(10**9)
+
+
+def test_after_a_cleanup_that_fails_only_another_one_is_possible(world, monkeypatch):
+    hub = EngineHub(lambda _config: ScriptedEngine())
+    node = world.start(MANAGED, hub=hub)
+    before = len(results_of(node))
+    release = hub.release
+    assert world.change('configure')
+    with monkeypatch.context() as broken:
+        broken.setattr(hub, 'release', lambda worker: fail(release(worker)))
+        assert not world.change('cleanup')
+    assert len(results_of(node)) == before  # what could be freed is
+    assert world.state() == 'inactive'
+    assert not world.change('activate')
+    world.told('engine', 'activate failed', 'clean up and configure anew')
+    assert world.change('cleanup')
+    assert world.change('configure')
+    assert world.change('activate')
 
 
 def run_through(world, cameras, stats, stamp_ns):

@@ -128,6 +128,26 @@ def test_required_images_whose_masks_never_come_are_dropped_counted_and_said(wor
     assert told.level == b'\x01'
 
 
+def test_a_long_queue_holds_images_until_their_masks_come(world):
+    """The masks come all at once, long after the images."""
+    settings = {'input.queue': 'all', 'input.queue_limit': 16}
+    masked = Masked(world, 'required', settings)
+    waits = [item._waiting for item in masked.node.session.inputs]
+    for stamp_s in range(1, 21):
+        masked.show(stamp_s)
+    until(lambda: [len(item) for item in waits] == [20, 20], 'all images wait')
+    assert masked.node.session.drops == {}
+    masked.show(21)
+    told = world.told('inputs', '/left/mask: 1 images did not fit into the queue')
+    assert told.level == b'\x02'
+    assert masked.node.session.drops == {'overflow': 2}
+    for stamp_s in range(2, 22):
+        for camera in masked.cameras:
+            camera.send_mask(half(stamp_s), stamp_s * S)
+        np.testing.assert_array_equal(masked.masks_of(stamp_s)[0], half(stamp_s))
+    assert masked.node.session.drops == {'overflow': 2}
+
+
 def test_a_long_queue_keeps_the_mask_of_every_image(world):
     """The engine is slow and the masks of forty pairs must be kept until it takes their images."""
     settings = {'input.queue': 'all', 'input.queue_limit': 64}

@@ -17,7 +17,7 @@ from scene import small_camera
 from sensor_msgs.msg import PointCloud2
 
 from mast3r_ros.core.benchmark import made_up_pair
-from mast3r_ros.ros.outputs import message_class
+from mast3r_ros.ros.publishers import message_class
 from mast3r_ros.ros.viewer import ViewerNode, parse
 from mast3r_ros.viewer.server import address_of
 from mast3r_ros.wire.cloud_packing import CloudPacker
@@ -142,6 +142,12 @@ def test_a_map_that_somebody_publishes_is_shown(world, view):
             'the map is shown',
         )
     assert view.scene._trouble is None
+
+
+def test_a_node_that_follows_its_camera_tells_the_view_where_it_is(world, view):
+    world.start({**GEOMETRIC, 'sequence.enable': True, 'sequence.loop_edges': 0})
+    with onlooker(view), flying(world.stereo()):
+        until(lambda: len(view.scene._drawing._trail) > 0, 'the view has a pose')
 
 
 def test_what_the_node_says_is_wrong_stands_on_the_page(world, view):

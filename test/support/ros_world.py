@@ -24,13 +24,15 @@ from ros_cameras import CameraDouble
 from mast3r_ros.ros import perception_node
 from mast3r_ros.ros.container import Container
 from mast3r_ros.ros.engine_hub import EngineHub
-from mast3r_ros.ros.outputs import message_class
 from mast3r_ros.ros.perception_node import Mast3rNode
+from mast3r_ros.ros.publishers import message_class
 from mast3r_ros.wire.result_topics import RESULT_TOPICS, STATS_TOPIC, STATS_TYPE
+from mast3r_ros.wire.sequence_topics import SEQUENCE_TOPICS
 
 DEADLINE_S = 30.0
 RESEND_S = 3.0
 TYPES = {topic.name: topic.type_name for topic in RESULT_TOPICS} | {STATS_TOPIC: STATS_TYPE}
+ALL_TYPES = TYPES | SEQUENCE_TOPICS
 TRANSITIONS = {'configure': 1, 'cleanup': 2, 'activate': 3, 'deactivate': 4}
 GEOMETRIC = {'runtime.backend': 'geometric', 'runtime.num_threads': 1}
 
@@ -175,14 +177,16 @@ class World:
         yield
         self._spinner = Spinner(self.node)
 
-    def listen(self, *names, node='/mast3r', reliability=ReliabilityPolicy.RELIABLE):
+    def listen(self, *names, node='/mast3r', **quality):
         """Subscribe to results by name and return what is heard of each."""
         heard = []
-        profile = QoSProfile(depth=1000, reliability=reliability)
+        profile = QoSProfile(
+            **{'depth': 1000, 'reliability': ReliabilityPolicy.RELIABLE, **quality}
+        )
         for name in names:
             messages = Heard()
             messages.subscription = self.node.create_subscription(
-                message_class(TYPES[name]), f'{node}/{name}', messages.append, profile
+                message_class(ALL_TYPES[name]), f'{node}/{name}', messages.append, profile
             )
             heard.append(messages)
         return heard[0] if len(heard) == 1 else heard

@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A row of `make bench` whose goal is missed says so, in its line and in the file."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+
+import pytest
+
+BENCH = Path(__file__).resolve().parents[1] / 'bench'
+
+
+@pytest.fixture
+def bench(monkeypatch):
+    """The bench's own modules, which find each other beside them."""
+    monkeypatch.syspath_prepend(str(BENCH))
+    return importlib.import_module('run')
+
+
+def row(bench, **changes):
+    ours = {'ours_ms': 8.0, 'ratio': 2.0, **changes}
+    return bench.Row('a', 'b', other='c', other_ms=16.0, ratio_low=1.0, ratio_high=3.0, **ours)
+
+
+@pytest.mark.parametrize('goals', [{}, {'goal': 2.0}, {'goal_ms': 8.0}])
+def test_a_goal_that_is_reached_or_not_set_is_not_missed(bench, goals):
+    reached = row(bench, **goals)
+    assert reached.as_dict()['misses'] == []
+    assert 'MISSED' not in bench._line(reached)
+
+
+@pytest.mark.parametrize(
+    ('goals', 'words'),
+    [
+        ({'goal': 2.5}, '2.00x is less than the goal of 2.5x'),
+        ({'goal_ms': 7.5}, '8.00 ms is more than the goal of 7.5 ms'),
+    ],
+)
+def test_a_goal_that_is_missed_is_said(bench, goals, words):
+    missed = row(bench, **goals)
+    assert missed.as_dict()['misses'] == [words]
+    assert f'GOAL MISSED: {words}' in bench._line(missed)
+
+
+def test_what_the_node_adds_has_its_goals_in_milliseconds(bench):
+    node = importlib.import_module('node')
+    slow = node.np.full(9, 50.0)
+    found = node._row('added', slow, 2 * slow, node.GOAL_MS)
+    assert found.misses == ['50.00 ms is more than the goal of 10 ms']
