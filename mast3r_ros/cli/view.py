@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""mast3r-view: a bag of results in the browser, without ROS."""
+"""mast3r-view: a bag of results or a run folder in the browser, without ROS."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Sequence
 from contextlib import ExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mast3r_ros.cli.command import make_parser, run_command
@@ -16,10 +17,12 @@ from mast3r_ros.errors import InvalidInput
 if TYPE_CHECKING:
     from mast3r_ros.bags.bag import Bag
     from mast3r_ros.cli.view_playback import Playback, ResultTopics
+    from mast3r_ros.viewer.run_playback import RunPlayback
 
 _EXAMPLES = """\
   mast3r-view flight_mast3r --images flight
   mast3r-view flight_mast3r --rate 0.5 --loop
+  mast3r-view walk_run                            (a folder that mast3r-reconstruct wrote)
   mast3r-view recorded_with_everything --pose /odometry --port 8090
 """
 
@@ -29,10 +32,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = make_parser(
         'mast3r-view',
         'Show a bag of results, as mast3r-replay writes it or `ros2 bag record` the topics of a '
-        'node, in a browser. Ctrl-C ends it. For a running node: `ros2 run mast3r_ros viewer`.',
+        'node, or a run folder of mast3r-reconstruct, in a browser. Ctrl-C ends it. For a running '
+        'node: `ros2 run mast3r_ros viewer`.',
         _EXAMPLES,
     )
-    parser.add_argument('bag', metavar='BAG', help='bag of results')
+    parser.add_argument('path', metavar='PATH', help='bag of results, or run folder')
     parser.add_argument(
         '--images', metavar='BAG', help='bag of the images, where they lie in another one'
     )
@@ -54,12 +58,16 @@ def _run(arguments: argparse.Namespace) -> int:
     from mast3r_ros.bags.bag import Bag
     from mast3r_ros.bags.recorded import Notices
     from mast3r_ros.cli.view_playback import ResultTopics
+    from mast3r_ros.viewer.run_playback import RunPlayback
 
     if not 0.01 <= arguments.rate <= 100:
         raise InvalidInput(f'--rate is {arguments.rate:g}; allowed are 0.01 to 100')
+    if RunPlayback.is_run(Path(arguments.path)):
+        _show_run(arguments)
+        return 0
     tell = Notices(lambda sentence: print(f'mast3r-view: {sentence}', file=sys.stderr))
     with ExitStack() as stack:
-        bag = stack.enter_context(Bag(arguments.bag, tell))
+        bag = stack.enter_context(Bag(arguments.path, tell))
         pictures = stack.enter_context(Bag(arguments.images, tell)) if arguments.images else bag
         results = ResultTopics.find(bag, arguments.node)
         _show(arguments, _playback(arguments, bag, pictures, results), results.node)
@@ -105,7 +113,17 @@ def _camera_topics(pictures: Bag, results: ResultTopics) -> dict[str, str]:
     return {}
 
 
-def _show(arguments: argparse.Namespace, playback: Playback, title: str) -> None:
+def _show_run(arguments: argparse.Namespace) -> None:
+    from mast3r_ros.viewer.run_playback import RunPlayback
+
+    for option in ('images', 'node', 'pose'):
+        if getattr(arguments, option):
+            raise InvalidInput(f'--{option} is for bags; {arguments.path} is a run folder')
+    path = Path(arguments.path)
+    _show(arguments, RunPlayback(path, speed=arguments.rate), path.resolve().name)
+
+
+def _show(arguments: argparse.Namespace, playback: Playback | RunPlayback, title: str) -> None:
     from mast3r_ros.viewer.image_store import ImageStore
     from mast3r_ros.viewer.scene import Scene
     from mast3r_ros.viewer.server import address_of, is_loopback, open_server
@@ -124,7 +142,7 @@ def _show(arguments: argparse.Namespace, playback: Playback, title: str) -> None
             if not arguments.loop:
                 break
         scene.ended = True
-        print(f'{shown} pairs shown', flush=True)
+        print(f'{shown} {playback.unit} shown', flush=True)
         while not arguments.once:
             threading.Event().wait(1.0)
     finally:

@@ -80,6 +80,9 @@ class Playback:
     :param speed: times that of the recording.
     """
 
+    unit = 'pairs'
+    """What is shown one after the other."""
+
     def __init__(
         self,
         bag: Bag,

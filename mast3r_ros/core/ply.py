@@ -3,11 +3,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from mast3r_ros.errors import InvalidInput
 
 _VERTEX = np.dtype(
     [
@@ -52,3 +55,22 @@ def _header(vertices: NDArray[Any]) -> bytes:
     for name in _VERTEX.names or ():
         lines.append(f'property {_TYPE_NAMES[_VERTEX[name].str]} {name}')
     return '\n'.join([*lines, 'end_header', '']).encode('ascii')
+
+
+def read_ply(
+    path: str | Path,
+) -> tuple[NDArray[np.float32], NDArray[np.uint8], NDArray[np.float32]]:
+    """Return points (N, 3), colours (N, 3) and confidence (N,) of a file that we wrote.
+
+    :raises InvalidInput: it is of another layout, or cut short.
+    """
+    data = Path(path).read_bytes()
+    head, end, body = data.partition(b'end_header\n')
+    count = re.search(rb'^element vertex (\d+)$', head, re.MULTILINE)
+    vertices = np.empty(0 if count is None else int(count.group(1)), _VERTEX)
+    if not end or head + end != _header(vertices) or len(body) != vertices.nbytes:
+        raise InvalidInput(f'{path} is no whole PLY file of this package')
+    vertices = np.frombuffer(body, _VERTEX)
+    points = np.stack([vertices[axis] for axis in ('x', 'y', 'z')], axis=1)
+    colors = np.stack([vertices[channel] for channel in ('red', 'green', 'blue')], axis=1)
+    return points, colors, vertices['confidence'].copy()

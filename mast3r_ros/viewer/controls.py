@@ -61,8 +61,10 @@ class Controls:
                 hint='The share of the points with the least confidence that is not shown',
             )  # fmt: skip
             self._farthest = gui.add_slider(
-                'Farthest', 1, 100, 1, start.farthest, hint='Points farther ahead are not shown'
-            )
+                'Farthest', 1, 100, 1, start.farthest,
+                hint='Points farther ahead are not shown: metres, or tenths of the median depth '
+                'where there is no unit',
+            )  # fmt: skip
             self._size = gui.add_slider('Point size', 0.2, 4, 0.1, start.point_size)
             self._budget = gui.add_slider(
                 'Points at most', 5_000, 300_000, 5_000, start.budget,

@@ -17,11 +17,12 @@ from mast3r_ros.viewer import pictures
 from mast3r_ros.viewer.colours import SteadyRange
 from mast3r_ros.viewer.growing_map import GrowingMap
 from mast3r_ros.viewer.page import Page
-from mast3r_ros.viewer.parts import CloudPart, ImagePart, MatchPart, PosePart
+from mast3r_ros.viewer.parts import NO_UNIT, CloudPart, ImagePart, MatchPart, PosePart
 from mast3r_ros.viewer.poses import LEVEL, Matrix, PoseTrail
 from mast3r_ros.viewer.selection import Selection, ShownPoints, focal_px
 from mast3r_ros.viewer.words import unit_of
 
+_MEDIAN_DEPTH = 10.0  # what it counts as, where there is no unit
 _MAP_EVERY = 8  # clouds; a map changes slowly and is large
 _MAP_POINTS = 15_000  # of one cloud that go into the map; the next one brings others
 _CELL_SHARE = 0.01  # of the typical depth
@@ -101,19 +102,27 @@ class Drawing:
         cloud, settings = self._cloud, self._page.controls.settings
         if cloud is None:
             return None
-        places, _ = Selection().passing(cloud, settings.hidden_percent, settings.farthest)
+        places, _ = Selection().passing(cloud, settings.hidden_percent, self._farthest(cloud))
         points, colors = cloud.points.reshape(-1, 3)[places], cloud.colors.reshape(-1, 3)[places]
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / 'cloud.ply'
             write_ply(path, points, colors, cloud.confidence.reshape(-1)[places])
             return f'cloud_{cloud.stamp_ns}.ply', path.read_bytes()
 
+    def _farthest(self, cloud: CloudPart) -> float:
+        """Return the Z beyond which nothing is shown, in the cloud's own unit."""
+        farthest = self._page.controls.settings.farthest
+        if self.scale_source != NO_UNIT:  # unknown as yet counts as metres
+            return farthest
+        known = cloud.depth[np.isfinite(cloud.depth)]
+        return farthest * float(np.median(known)) / _MEDIAN_DEPTH if len(known) else farthest
+
     def _draw_cloud(self, cloud: CloudPart, *, is_new: bool) -> None:
         settings, world = self._page.controls.settings, self._page.world
         self._shown = shown = self._selection.choose(
             cloud,
             hidden_percent=settings.hidden_percent,
-            farthest=settings.farthest,
+            farthest=self._farthest(cloud),
             budget=settings.budget,
             colour_by=settings.colour_by,
         )

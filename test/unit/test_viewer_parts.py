@@ -4,12 +4,15 @@
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from mast3r_ros.core.rotations import rotation_of
 from mast3r_ros.viewer.colours import DEPTH, SteadyRange, coloured, css_gradient
+from mast3r_ros.viewer.controls import Settings
+from mast3r_ros.viewer.drawing import Drawing
 from mast3r_ros.viewer.growing_map import GrowingMap
 from mast3r_ros.viewer.history import SECONDS, History
 from mast3r_ros.viewer.image_store import ImageStore
@@ -268,3 +271,14 @@ def test_images_kept_stay_within_their_bytes():
     assert len(store) == 3
     assert store.find(49, None) is not None
     assert store.find(10, None) is None
+
+
+@pytest.mark.parametrize(
+    ('source', 'depth', 'expected'),
+    [('model', 80.0, 30.0), ('none', 80.0, 240.0), ('none', np.nan, 30.0), ('', 80.0, 30.0)],
+)
+def test_without_a_unit_the_farthest_is_told_by_the_cloud(source, depth, expected):
+    page = SimpleNamespace(controls=SimpleNamespace(settings=Settings(farthest=30.0)))
+    drawing = Drawing(page, lambda first, second: None)
+    drawing.scale_source = source
+    assert drawing._farthest(cloud_of(depth=depth)) == expected
