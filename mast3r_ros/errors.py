@@ -30,7 +30,7 @@ class InvalidInput(Mast3rError, ValueError):
 
 
 class EngineUnavailable(Mast3rError, RuntimeError):
-    """An engine cannot run here: its library, device or driver is missing."""
+    """An engine cannot run here: no library, device or driver, or no model in its precision."""
 
 
 class EngineFailed(Mast3rError, RuntimeError):

@@ -6,6 +6,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -98,7 +99,10 @@ def _run(arguments: argparse.Namespace) -> int:
         return EXIT_INTERRUPTED
     finally:
         progress.close()
-    print(json.dumps(_report(files), indent=2) if arguments.json else _as_text(model, files))
+    if arguments.json:
+        print(json.dumps(_report(files), indent=2))
+    else:
+        print('\n'.join([*(str(item.path) for item in files), _next(arguments, model, files)]))
     return 0
 
 
@@ -107,7 +111,7 @@ def _options(arguments: argparse.Namespace, progress: Progress) -> DownloadOptio
     from mast3r_ros.models.transfer import Patience
 
     return DownloadOptions(
-        accept=lambda licence: arguments.accept_license or _asked(licence, progress),
+        accept=lambda licence: _asked(licence, progress, accepted=arguments.accept_license),
         hugging_face=arguments.source == 'huggingface',
         mirror=arguments.url or os.environ.get(MIRROR_VARIABLE, ''),
         offline=arguments.offline,
@@ -116,8 +120,11 @@ def _options(arguments: argparse.Namespace, progress: Progress) -> DownloadOptio
     )
 
 
-def _asked(licence: WeightsLicence, progress: Progress) -> bool:
-    """Show a licence and, on a terminal, ask about it."""
+def _asked(licence: WeightsLicence, progress: Progress, *, accepted: bool) -> bool:
+    """Show a licence and, unless it is accepted already, ask about it on a terminal."""
+    if accepted:
+        progress.say(f'accepted: {licence.name}: {licence.notice} {licence.url}')
+        return True
     progress.say(f'{licence.name}\n  {licence.notice}\n  {licence.url}')
     if not sys.stdin.isatty():
         return False
@@ -171,12 +178,18 @@ def _report(files: Sequence[FetchedFile]) -> list[dict[str, Any]]:
     ]
 
 
-def _as_text(model: PublishedModel, files: Sequence[FetchedFile]) -> str:
-    lines = [str(item.path) for item in files]
-    side = model.variant.default_resolution
-    return '\n'.join(
-        [*lines, f'next: mast3r-export --variant {model.variant.value} (long side {side} px)']
-    )
+def _next(
+    arguments: argparse.Namespace, model: PublishedModel, files: Sequence[FetchedFile]
+) -> str:
+    """Return the command that exports the weights from where they are now."""
+    words = ['mast3r-export', '--variant', model.variant.value]
+    if arguments.output:
+        weights = [str(item.path) for item in files if item.path.suffix != '.json']
+        for option, path in zip(('--checkpoint', '--encoder'), weights, strict=False):
+            words += [option, path]
+    elif arguments.cache_dir:
+        words += ['--cache-dir', arguments.cache_dir]
+    return f'next: {shlex.join(words)} (long side {model.variant.default_resolution} px)'
 
 
 def _variant(text: str) -> ModelVariant:

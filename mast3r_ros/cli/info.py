@@ -50,6 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def collect() -> dict[str, Any]:
     """Return everything the command shows."""
     from mast3r_ros.config import BackendType, default_cache_dir
+    from mast3r_ros.core.cores import usable_cores
     from mast3r_ros.engines.registry import engine_status, pick_auto
 
     statuses = [
@@ -63,9 +64,7 @@ def collect() -> dict[str, Any]:
             'system': platform.platform(),
             'machine': platform.machine(),
             'python': platform.python_version(),
-            'cores': len(os.sched_getaffinity(0))
-            if hasattr(os, 'sched_getaffinity')
-            else os.cpu_count(),
+            'cores': usable_cores(),
             'ros_distro': os.environ.get('ROS_DISTRO', ''),
             'rclpy': util.find_spec('rclpy') is not None,
         },

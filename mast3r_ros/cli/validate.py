@@ -12,9 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 from mast3r_ros.cli.command import EXIT_FAILED, make_parser, run_command, size_option
 from mast3r_ros.cli.progress import Progress
+from mast3r_ros.errors import ModelError
+from mast3r_ros.models.proofs import (
+    LEAST_DESCRIPTOR_COSINE,
+    LEAST_MATCH_OVERLAP,
+    MOST_POINT_ERROR,
+)
 
 if TYPE_CHECKING:
-    from mast3r_ros.export.validation import Outcome
+    from mast3r_ros.export.validation import EngineChoice, Outcome
 
 _NAME = 'mast3r-validate'
 _EXAMPLES = """\
@@ -32,7 +38,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         _NAME,
         'Compare the answers of two engines or precisions, judge them by limits and record the '
         "outcome in the candidate's model. An int8 model is taken by auto only after it has "
-        'passed on real pictures.',
+        'passed on real pictures, against fp32 of the same weights, with limits no laxer than '
+        'the usual ones.',
         _EXAMPLES,
     )
     parser.add_argument(
@@ -69,29 +76,30 @@ def _add_limits(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         '--min-cosine',
         type=float,
-        default=0.995,
+        default=LEAST_DESCRIPTOR_COSINE,
         metavar='C',
-        help='of descriptors in the pixel worse than 99 of 100 (0.995)',
+        help=f'of descriptors in the pixel worse than 99 of 100 ({LEAST_DESCRIPTOR_COSINE:g})',
     )
     group.add_argument(
         '--max-point-error',
         type=float,
-        default=0.02,
+        default=MOST_POINT_ERROR,
         metavar='E',
-        help='distance of the points over their range, in the middle pixel (0.02)',
+        help='distance of the points over their range, in the middle pixel '
+        f'({MOST_POINT_ERROR:g})',
     )
     group.add_argument(
         '--min-overlap',
         type=float,
-        default=0.0,
+        default=LEAST_MATCH_OVERLAP,
         metavar='S',
-        help="share of the reference's matches found again (0)",
+        help=f"share of the reference's matches found again ({LEAST_MATCH_OVERLAP:g})",
     )
 
 
 def _run(arguments: argparse.Namespace) -> int:
     from mast3r_ros.export.comparison import Limits
-    from mast3r_ros.export.validation import parse_engine, picture_pairs, record, validate
+    from mast3r_ros.export.validation import parse_engine, picture_pairs, validate
 
     model = Path(arguments.model) if arguments.model else _in_cache(arguments)
     reference = parse_engine(arguments.reference, model)
@@ -109,10 +117,28 @@ def _run(arguments: argparse.Namespace) -> int:
         outcome = validate(reference, candidate, pairs, limits, shape, progress.show)
     finally:
         progress.close()
+    # First of all: minutes of work are not to be lost because a folder cannot be written.
+    text = json.dumps(_facts(outcome), indent=2) if arguments.json else _as_text(outcome)
+    print(text, flush=True)
     if not arguments.no_record:
-        record(outcome, candidate)
-    print(json.dumps(_facts(outcome), indent=2) if arguments.json else _as_text(outcome))
+        _record(outcome, candidate, progress)
     return 0 if outcome.passed else EXIT_FAILED
+
+
+def _record(outcome: Outcome, candidate: EngineChoice, progress: Progress) -> None:
+    """Keep the outcome in the candidate's model and say if auto will not go by it."""
+    from mast3r_ros.export.validation import faults_as_proof, record
+
+    try:
+        record(outcome, candidate)
+    except OSError as error:
+        raise ModelError(
+            f'the outcome cannot be kept in {candidate.folder}: {error.strerror}; make the '
+            'folder writable, or give --no-record'
+        ) from error
+    faults = faults_as_proof(outcome, candidate)
+    if outcome.passed and outcome.candidate.precision == 'int8' and faults:
+        progress.say(f'auto does not take the int8 model for that: {"; ".join(faults)}')
 
 
 def _in_cache(arguments: argparse.Namespace) -> Path:

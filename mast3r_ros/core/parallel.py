@@ -3,10 +3,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
+
+from mast3r_ros.core.cores import usable_cores
 
 ItemT = TypeVar('ItemT')
 ResultT = TypeVar('ResultT')
@@ -16,9 +17,7 @@ _MOST_THREADS = 4
 
 def thread_count() -> int:
     """Return how many threads work is shared out over: the cores this process may use, up to 4."""
-    may_use = getattr(os, 'sched_getaffinity', None)
-    cores = len(may_use(0)) if may_use else os.cpu_count() or 1
-    return min(cores, _MOST_THREADS)
+    return min(usable_cores(), _MOST_THREADS)
 
 
 def parallel_map(job: Callable[[ItemT], ResultT], items: Iterable[ItemT]) -> list[ResultT]:

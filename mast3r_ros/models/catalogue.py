@@ -108,7 +108,8 @@ class PublishedModel:
         ]
         if different:
             raise CheckpointError(
-                f'these weights are not {self.variant.value}: {", ".join(different)}'
+                f'these weights are not {self.variant.value}: {", ".join(different)}; name their '
+                'own variant, or none'
             )
 
 

@@ -8,17 +8,20 @@ first used; a record tells that.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 from mast3r_ros.errors import CheckpointError
 from mast3r_ros.models.part_file import write_whole
-from mast3r_ros.models.weights_file import sha256_of
+from mast3r_ros.models.weights_file import WeightsSource, sha256_of
 
 RECORDS_FILE = 'records.json'
 _FORMAT = 1
+_RECORDED_BELOW = 2  # levels: files lie in the folder of records, or in one of a network there
 
 
 class CheckpointRecords:
@@ -64,11 +67,7 @@ class CheckpointRecords:
             return None
         path = self._folder / name
         found = sha256_of(path)
-        if found != record.get('sha256'):
-            raise CheckpointError(
-                f'{path} is not what it was on {record.get("since")}: its SHA-256 is {found} '
-                f'instead of {record.get("sha256")}; delete it and fetch it again'
-            )
+        _compare(path, found, record)
         return found
 
     def _read(self) -> dict[str, Any]:
@@ -88,10 +87,48 @@ class CheckpointRecords:
 
     def _put(self, kind: str, name: str, value: Any) -> None:
         """Add an entry to what the file holds by now: others may have written meanwhile."""
-        self._values = self._read()
-        self._values[kind][name] = value
         self._folder.mkdir(parents=True, exist_ok=True)
-        write_whole(self._path, json.dumps(self._values, indent=2, sort_keys=True))
+        with _alone(self._folder):
+            self._values = self._read()
+            self._values[kind][name] = value
+            write_whole(self._path, json.dumps(self._values, indent=2, sort_keys=True))
+
+
+def verify_recorded(file: WeightsSource) -> None:
+    """Raise if a file has changed since it was recorded in its folder or the one around that.
+
+    :raises CheckpointError: if it has, or the records are damaged.
+    """
+    path = Path(os.path.abspath(file.path))
+    for folder in path.parents[:_RECORDED_BELOW]:
+        record = CheckpointRecords(folder).known(path.relative_to(folder).as_posix())
+        if record is not None:
+            _compare(path, file.sha256, record)
+
+
+def _compare(path: Path, found: str, record: Mapping[str, Any]) -> None:
+    if found != record.get('sha256'):
+        raise CheckpointError(
+            f'{path} is not what it was on {record.get("since")}: its SHA-256 is {found} '
+            f'instead of {record.get("sha256")}; delete it and fetch it again'
+        )
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Wait until no other process writes the records, and keep them out meanwhile."""
+    try:
+        import fcntl
+    except ImportError:
+        yield  # no such locks on this system
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # a file system without locks
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _now() -> str:

@@ -40,7 +40,7 @@ class Checkpoint:
         format.
     :param sources: the files, with size and, when asked for, SHA-256.
     :param notes: sentences that a user should see.
-    :param official_pair: False for a DUNE decoder with an encoder it was not trained on.
+    :param official_pair: False for a DUNE decoder with an encoder that is not the one it names.
     """
 
     architecture: Architecture
@@ -69,7 +69,7 @@ def read_checkpoint(
     """Return the weights of a published .pth or .safetensors file; needs PyTorch.
 
     :param encoder_path: for a DUNE decoder the encoder's file.
-    :param allow_unofficial_pair: take an encoder that the decoder was not trained on.
+    :param allow_unofficial_pair: take an encoder that the decoder does not name.
     :raises CheckpointError: with one sentence; nothing in a file is ever run.
     """
     outline = read_outline(path, encoder_path, allow_unofficial_pair=allow_unofficial_pair)
@@ -144,10 +144,11 @@ def _pair(
     wanted = file.backbone_name or ''
     different = differences(wanted, encoder.path, tokens)
     if different and not allow_unofficial:
+        asks = f'asks for {wanted[:80]!r}' if wanted else 'names no encoder'
         raise _wrong(
             encoder,
-            f'the decoder {file.path.name} was trained on {wanted}, and this differs: '
-            f'{", ".join(different)}; use that encoder, or allow an unofficial pair',
+            f'the decoder {file.path.name} {asks}: {", ".join(different)}; use the encoder that '
+            'it was trained with, or allow an unofficial pair (--allow-unofficial-pair)',
         )
     notes = [f'an unofficial pair: {", ".join(different)}'] if different else []
     notes += [] if different else uncertainties(wanted, encoder.path)

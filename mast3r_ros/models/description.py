@@ -12,6 +12,7 @@ from typing import Any
 from mast3r_ros.config import ModelVariant, Precision
 from mast3r_ros.errors import ModelError
 from mast3r_ros.models.json_entries import Entries
+from mast3r_ros.models.proofs import limit_faults, reference_faults
 
 FORMAT = 1
 DESCRIPTION_FILE = 'model.json'
@@ -38,7 +39,7 @@ class SourceFile:
 
 @dataclass(frozen=True)
 class Licence:
-    """The licence of the weights."""
+    """The licence of the weights; where there are several, all, joined by ``and``."""
 
     name: str
     url: str
@@ -46,11 +47,15 @@ class Licence:
 
 @dataclass(frozen=True)
 class Weights:
-    """The one file of weights that the graphs of all sizes point into."""
+    """The one file of weights that the graphs of all sizes point into.
+
+    :param sample: digest of a part, quick to check; older folders have none.
+    """
 
     file: str
     bytes: int
     sha256: str
+    sample: str = ''
 
 
 @dataclass(frozen=True)
@@ -121,11 +126,18 @@ class ModelDescription:
         return replace(self, validations=(*self.validations, validation))
 
     def is_proven_for(self, engine: str) -> bool:
-        """Return whether the last comparison on real pictures with that engine was passed."""
+        """Return whether the last comparison on real pictures with that engine was passed.
+
+        Only one with the same network in float32 counts, and a passed one only if its limits
+        were no laxer than the usual ones.
+        """
+        digests = [item.sha256 for item in self.sources]
         outcomes = [
             item.passed
             for item in self.validations
             if item.engine == engine and item.real_pictures and item.precision is self.precision
+            if not reference_faults(item.details, digests)
+            if not (item.passed and limit_faults(item.details))
         ]
         return bool(outcomes) and outcomes[-1]
 
@@ -231,7 +243,12 @@ def _is_pair(value: Any) -> bool:
 
 
 def _weights(entries: Entries) -> Weights:
-    made = Weights(entries.text('file'), entries.integer('bytes'), entries.text('sha256'))
+    made = Weights(
+        entries.text('file'),
+        entries.integer('bytes'),
+        entries.text('sha256'),
+        entries.text_if_any('sample'),
+    )
     entries.finish()
     return made
 

@@ -43,10 +43,16 @@ def encoder_name(text: str) -> EncoderName | None:
 
 
 def differences(wanted: str, path: Path, facts: EncoderFacts) -> list[str]:
-    """Return what an encoder's file and the one that the decoder names differ in."""
+    """Return what speaks against an encoder's file being the one that the decoder names.
+
+    A decoder that names none of the published make proves nothing: that is a difference too.
+
+    :param wanted: the name in the decoder, empty where it has none.
+    """
     name = encoder_name(wanted)
     if name is None:
-        return []
+        known = 'that is a name of no published make, so ' if wanted else ''
+        return [f'{known}whether it was trained with this one cannot be told']
     dim = _DIMS.get(name.size, facts.dim)
     different = [
         f'{what} {has} instead of {wants}'
@@ -64,13 +70,11 @@ def differences(wanted: str, path: Path, facts: EncoderFacts) -> list[str]:
 
 
 def uncertainties(wanted: str, path: Path) -> list[str]:
-    """Return what cannot be told about the pair, as sentences."""
+    """Return what cannot be told about a pair without differences, as sentences."""
     name = encoder_name(wanted)
-    if name is None:
-        return [f'the decoder asks for the encoder {wanted!r}, a name of no published make']
-    if encoder_name(path.stem) is None:
-        return [
-            f'{path.name} has not its published name ({name.file_name}): its shapes fit, yet '
-            'another training of the same shapes would fit as well'
-        ]
-    return []
+    if name is None or encoder_name(path.stem) is not None:
+        return []
+    return [
+        f'{path.name} has not its published name ({name.file_name}): its shapes fit, yet '
+        'another training of the same shapes would fit as well'
+    ]

@@ -5,11 +5,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from mast3r_ros.config import MASt3RRuntimeConfig, Precision
-from mast3r_ros.errors import ModelError, ModelNotFound
+from mast3r_ros.errors import EngineUnavailable, ModelError, ModelNotFound
 from mast3r_ros.models.description import (
     DESCRIPTION_FILE,
     ENCODER,
@@ -17,7 +17,8 @@ from mast3r_ros.models.description import (
     Shape,
     graph_file,
 )
-from mast3r_ros.models.getting import how_to_export, how_to_get
+from mast3r_ros.models.getting import how_to_export_anew, how_to_get
+from mast3r_ros.models.weights_sample import sample_digest
 
 _log = logging.getLogger(__name__)
 _LARGEST_DESCRIPTION = 16 << 20  # bytes; real ones have some thousand
@@ -25,10 +26,14 @@ _LARGEST_DESCRIPTION = 16 << 20  # bytes; real ones have some thousand
 
 @dataclass(frozen=True)
 class ModelFolder:
-    """A folder that ``mast3r-export`` wrote."""
+    """A folder that ``mast3r-export`` wrote.
+
+    :param opened_weights: which file the weights were when the folder was opened.
+    """
 
     path: Path
     description: ModelDescription
+    opened_weights: tuple[int, ...] = field(default=(), compare=False)
 
     @classmethod
     def open(cls, path: str | Path) -> ModelFolder:
@@ -39,8 +44,20 @@ class ModelFolder:
         """
         folder = Path(path).expanduser()
         model = cls(folder, _read_description(folder))
+        model = replace(model, opened_weights=_identity(model.weights_path))
         model._check_files()
+        model._check_weights()
         return model
+
+    def check_still_there(self) -> None:
+        """Raise if another model took this one's place since: its stages do not fit these.
+
+        :raises ModelError: it was replaced, or is gone.
+        """
+        if _identity(self.weights_path) != self.opened_weights:
+            raise ModelError(
+                f'the model at {self.path} was replaced while it was in use; restart what uses it'
+            )
 
     @property
     def encoder_shapes(self) -> tuple[Shape, ...]:
@@ -76,19 +93,30 @@ class ModelFolder:
         if not graphs:
             raise ModelError(
                 f'the model at {self.path} has no size; '
-                + how_to_export(self.description.variant, 'export one')
+                + how_to_export_anew('export one', self.description, self.path)
             )
         for name in (weights.file, *graphs):
             if not (self.path / name).is_file():
                 raise ModelError(
                     f'the model at {self.path} lacks {name}; copy the folder whole, or '
-                    + how_to_export(self.description.variant, 'export it anew')
+                    + how_to_export_anew('export it anew', self.description, self.path)
                 )
-        found = (self.path / weights.file).stat().st_size
-        if found != weights.bytes:
+
+    def _check_weights(self) -> None:
+        weights, path = self.description.weights, self.weights_path
+        wrong = ''
+        try:
+            found = path.stat().st_size
+            if found != weights.bytes:
+                wrong = f'has {found} bytes and should have {weights.bytes}'
+            elif weights.sample and sample_digest(path) != weights.sample:
+                wrong = f'holds other weights than those that {DESCRIPTION_FILE} describes'
+        except OSError as error:
+            raise ModelError(f'cannot read {path}: {error.strerror}') from error
+        if wrong:
             raise ModelError(
-                f'{self.path / weights.file} has {found} bytes and should have {weights.bytes}; '
-                'copy the folder anew, or ' + how_to_export(self.description.variant, 'export it')
+                f'{path} {wrong}; copy the folder anew, or '
+                + how_to_export_anew('export it', self.description, self.path)
             )
 
 
@@ -101,6 +129,7 @@ def find_model(
     :param precisions: what the engine runs here, best first; the first that is on this machine
         is taken where the settings say auto.
     :raises ModelNotFound: it is not on this machine; the sentence says how to get it.
+    :raises EngineUnavailable: it is here in precisions alone that the engine does not take.
     """
     wanted = config.model.precision
     if config.model.path is not None:
@@ -123,7 +152,15 @@ def find_model(
                 model.path,
                 engine,
             )
-    raise ModelNotFound(_not_found(home, config))
+    present = _precisions_at(home)
+    if not present:
+        raise ModelNotFound(_not_found(home, config))
+    proof = ' (int8 only after a passed mast3r-validate)' if Precision.INT8 in precisions else ''
+    raise EngineUnavailable(
+        f'the model {config.model.variant.value} is at {home} as {_listed(present)}, and the '
+        f'{engine} engine takes {_listed(precisions)} here{proof}; choose another engine or '
+        'export another precision'
+    )
 
 
 def default_place(config: MASt3RRuntimeConfig) -> Path:
@@ -140,6 +177,15 @@ def models_in(cache_folder: Path) -> list[ModelFolder]:
         except (ModelError, ModelNotFound) as error:
             _log.warning('%s', error)
     return found
+
+
+def _identity(path: Path) -> tuple[int, ...]:
+    """Return what tells a file from one that takes its name later; nothing where it is gone."""
+    try:
+        found = path.stat()
+    except OSError:
+        return ()
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def _read_description(folder: Path) -> ModelDescription:
@@ -162,13 +208,24 @@ def _read_description(folder: Path) -> ModelDescription:
 
 def _open_or_explain(folder: Path, config: MASt3RRuntimeConfig) -> ModelFolder:
     if not (folder / DESCRIPTION_FILE).is_file():
-        raise ModelNotFound(_not_found(folder, config))
+        others = _precisions_at(folder.parent)
+        beside = f' (beside it as {_listed(others)})' if others else ''
+        raise ModelNotFound(_not_found(folder, config, beside))
     return ModelFolder.open(folder)
 
 
-def _not_found(place: Path, config: MASt3RRuntimeConfig) -> str:
+def _precisions_at(home: Path) -> list[Precision]:
+    """Return the precisions in which a variant lies at its default place."""
+    return [each for each in Precision if (home / each.value / DESCRIPTION_FILE).is_file()]
+
+
+def _listed(precisions: Sequence[Precision]) -> str:
+    return ', '.join(precision.value for precision in precisions)
+
+
+def _not_found(place: Path, config: MASt3RRuntimeConfig, beside: str = '') -> str:
     model = config.model
-    return f'the model {model.variant.value} is not at {place}; {how_to_get(model)}'
+    return f'the model {model.variant.value} is not at {place}{beside}; {how_to_get(config)}'
 
 
 def _check_precision(
@@ -181,8 +238,7 @@ def _check_precision(
             'give auto, or another model.path'
         )
     if has not in precisions:
-        runs = ', '.join(precision.value for precision in precisions)
-        raise ModelError(
-            f'the model at {model.path} is {has.value}, and the {engine} engine runs {runs} here; '
-            'choose another engine or export another precision'
+        raise EngineUnavailable(
+            f'the model at {model.path} is {has.value}, and the {engine} engine runs '
+            f'{_listed(precisions)} here; choose another engine or export another precision'
         )

@@ -123,7 +123,8 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
             check_address(newurl, allow_http=self._allow_http)
         except DownloadError as error:
             raise DownloadError(f'{self._first} redirects elsewhere: {error}') from None
-        return urllib.request.Request(newurl, headers=dict(req.header_items()))
+        # Not header_items(): they hold what the library added for the first address, Host too.
+        return urllib.request.Request(newurl, headers=dict(req.headers))
 
     # Python 3.10 does not know 308 yet.
     http_error_308 = urllib.request.HTTPRedirectHandler.http_error_302

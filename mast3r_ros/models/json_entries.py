@@ -38,6 +38,10 @@ class Entries:
         """Return a text."""
         return self._get(name, str)
 
+    def text_if_any(self, name: str) -> str:
+        """Return a text, empty where there is no such entry."""
+        return self.text(name) if name in self._values else ''
+
     def boolean(self, name: str) -> bool:
         """Return true or false."""
         return self._get(name, bool)

@@ -25,7 +25,7 @@ _WHOLE_NUMBERS = (
 # What the networks here can do; a model that was trained otherwise would answer nonsense.
 _ALLOWED: dict[str, tuple[object, ...]] = {
     'pos_embed': ('RoPE100',),
-    'patch_embed_cls': ('ManyAR_PatchEmbed', 'PatchEmbedDust3R'),
+    'patch_embed_cls': ('ManyAR_PatchEmbed', 'PatchEmbedDust3R'),  # inference is the same
     'depth_mode': (('exp', -inf, inf),),
     'conf_mode': (('exp', 1, inf),),
     'landscape_only': (True, False),  # of training; inference is the same
@@ -39,7 +39,7 @@ _ALLOWED_BY_FAMILY: dict[str, dict[str, tuple[object, ...]]] = {
     },
     'dust3r': {'head_type': ('dpt', 'linear'), 'output_mode': ('pts3d',)},
 }
-_OPTIONAL = ('landscape_only', 'img_size', 'patch_size')
+_OPTIONAL = ('landscape_only', 'img_size', 'patch_size', 'patch_embed_cls')
 _MAX_LENGTH = 10_000  # characters
 
 

@@ -16,6 +16,7 @@ from mast3r_ros.errors import DownloadError
 
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _MAX_STATE_BYTES = 1 << 16
+_MOST_OPENINGS = 100
 
 
 class PartFile:
@@ -30,10 +31,11 @@ class PartFile:
         self._state_path = target.with_name(target.name + '.part.json')
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
-            self._file = _open_own(self.path)
+            self._file = _open_locked(self.path)
+        except DownloadError:
+            raise
         except OSError as error:
             raise DownloadError(f'{self.path} cannot be written: {error.strerror}') from None
-        _lock(self._file, self.path)
 
     def __enter__(self) -> PartFile:
         return self
@@ -44,9 +46,9 @@ class PartFile:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._file.close()
-        if self.path.exists() and not self.path.stat().st_size:
+        if not self._file.closed and not self.size_bytes:
             self.discard()
+        self._file.close()
 
     @property
     def size_bytes(self) -> int:
@@ -97,15 +99,15 @@ class PartFile:
     def finish(self) -> None:
         """Put the whole file where it belongs, in one step."""
         os.fsync(self._file.fileno())
-        self._file.close()
         os.replace(self.path, self.target)
         self._state_path.unlink(missing_ok=True)
+        self._file.close()  # last: it gives the lock away
 
     def discard(self) -> None:
         """Forget what has come."""
-        self._file.close()
         self.path.unlink(missing_ok=True)
         self._state_path.unlink(missing_ok=True)
+        self._file.close()
 
 
 def write_whole(path: Path, text: str) -> None:
@@ -117,6 +119,24 @@ def write_whole(path: Path, text: str) -> None:
     except OSError as error:
         fresh.unlink(missing_ok=True)
         raise DownloadError(f'{path} cannot be written: {error.strerror}') from None
+
+
+def _open_locked(path: Path) -> BinaryIO:
+    """Open and lock a part; what it was may be finished or gone before the lock is had."""
+    for _ in range(_MOST_OPENINGS):
+        file = _open_own(path)
+        _lock(file, path)
+        if _is_at(file, path):
+            return file
+        file.close()
+    raise DownloadError(f'{path} comes and goes; wait for the processes that fetch it')
+
+
+def _is_at(file: BinaryIO, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.lstat())
+    except FileNotFoundError:
+        return False
 
 
 def _open_own(path: Path) -> BinaryIO:

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -15,6 +14,7 @@ from queue import SimpleQueue
 import numpy as np
 
 from mast3r_ros.core.cameras import Matrix
+from mast3r_ros.core.cores import usable_cores
 from mast3r_ros.core.poses import stereo_pose
 from mast3r_ros.errors import Mast3rError
 from mast3r_ros.sim.config import SimConfig
@@ -92,7 +92,7 @@ def _render_into(folder: Path, config: SimConfig, progress: Progress) -> None:
     scene = Scene.make(config.seed, config.period_s)
     shape = (config.frames, config.height, config.width, 3)
     files = [ImageFile(folder / f'{side}.npy', shape) for side in SIDES]
-    threads = min(_MOST_THREADS, os.cpu_count() or 1)
+    threads = min(_MOST_THREADS, usable_cores())
     renderers: SimpleQueue[PairRenderer] = SimpleQueue()
     for _ in range(threads):
         renderers.put(PairRenderer(config, scene))

@@ -213,6 +213,29 @@ def test_an_accepted_licence_is_remembered(world: HttpWorld, tmp_path: Path) -> 
     assert without_accepting(world, tmp_path) == 0
 
 
+def test_the_next_command_finds_the_weights_where_they_were_put(
+    world: HttpWorld, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    export = f'next: mast3r-export --variant {VARIANT.value}'
+    folder = tmp_path / 'my weights'
+    assert fetch(world, folder) == 0
+    assert f"{export} --checkpoint '{folder / NAME}' (" in capsys.readouterr().out
+    words = ['--variant', VARIANT.value, '--url', world.url, '--accept-license']
+    assert download.main([*words, '--cache-dir', str(tmp_path)]) == 0
+    assert f'{export} --cache-dir {tmp_path} (' in capsys.readouterr().out
+
+
+def test_a_licence_that_is_accepted_beforehand_is_shown_in_a_line(
+    world: HttpWorld, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert fetch(world, tmp_path) == 0
+    (licence,) = REAL.licences
+    shown = capsys.readouterr().err.splitlines()
+    (line,) = [line for line in shown if licence.name in line]
+    assert licence.notice in line
+    assert licence.url in line
+
+
 @pytest.mark.parametrize(
     ('answer', 'code'), [('y', 0), ('yes', 0), ('n', 1), ('', 1), ('what', 1)]
 )

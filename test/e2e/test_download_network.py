@@ -28,7 +28,7 @@ from support.download_world import (  # noqa: E402
     leftovers,
     small_model,
 )
-from support.http_world import HttpWorld, Manner, Served  # noqa: E402
+from support.http_world import HttpWorld, Manner, Served, http_world  # noqa: E402
 
 from mast3r_ros.cli import download  # noqa: E402
 from mast3r_ros.errors import DownloadError  # noqa: E402
@@ -312,6 +312,23 @@ def test_a_resumed_transfer_keeps_its_range_over_a_redirect(
     assert fetch(world, tmp_path) == 0
     assert world.ranges() == ['', '', 'bytes=1000000-', 'bytes=1000000-']
     assert (tmp_path / NAME).read_bytes() == content
+
+
+def test_a_redirect_to_another_server_asks_it_by_its_own_name(
+    world: HttpWorld, tmp_path: Path, content: bytes
+) -> None:
+    with http_world() as other:
+        address = other.url.replace('127.0.0.1', 'localhost')
+        other.files['/elsewhere'] = Served(content)
+        away = Manner(status=302, headers={'Location': f'{address}/elsewhere'})
+        world.manners.extend([away, away])
+        other.manners.append(Manner(cut_at=1_000_000))
+        assert fetch(world, tmp_path) == 0
+        assert (tmp_path / NAME).read_bytes() == content
+        assert {headers['host'] for _, headers in world.asked} == {world.url.partition('//')[2]}
+        assert {headers['host'] for _, headers in other.asked} == {address.partition('//')[2]}
+        assert other.ranges() == ['', 'bytes=1000000-']
+        assert all('mast3r_ros' in headers['user-agent'] for _, headers in other.asked)
 
 
 def test_a_chain_of_redirects_ends(

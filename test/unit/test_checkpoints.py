@@ -306,6 +306,43 @@ def test_an_encoder_of_another_name_is_refused_unless_allowed(
     decoder.unlink()
 
 
+@pytest.mark.parametrize(
+    ('backbone', 'words'),
+    [
+        (None, 'names no encoder: whether it was trained with this one cannot be told'),
+        ('', 'names no encoder: whether it was trained with this one cannot be told'),
+        ('my_vit', "asks for 'my_vit': that is a name of no published make"),
+    ],
+)
+def test_a_decoder_that_proves_no_encoder_makes_no_official_pair(
+    backbone: str | None, words: str, dune_encoder: Path, tmp_path: Path
+) -> None:
+    decoder = save_dune_decoder(tmp_path / 'decoder.pth', dune_backbone_name=backbone)
+    with pytest.raises(CheckpointError, match=f'{words}.*--allow-unofficial-pair'):
+        read_outline(decoder, dune_encoder)
+    outline = read_outline(decoder, dune_encoder, allow_unofficial_pair=True)
+    assert not outline.official_pair
+    assert outline.notes[0].startswith('an unofficial pair: ')
+    decoder.unlink()
+
+
+def test_a_dune_decoder_in_safetensors_wants_its_description_and_is_no_official_pair(
+    dune_encoder: Path, tmp_path: Path
+) -> None:
+    safetensors = pytest.importorskip('safetensors.torch', reason='needs safetensors')
+    path = tmp_path / 'decoder.safetensors'
+    model = dune_decoder_tensors(torch.float16)
+    safetensors.save_file({k: v for k, v in model.items() if 'layer_rn.' not in k}, path)
+    with pytest.raises(CheckpointError, match='names no encoder'):
+        read_outline(path, dune_encoder)
+    with pytest.raises(CheckpointError, match='lacks mast3r_model_str'):
+        read_outline(path, dune_encoder, allow_unofficial_pair=True)
+    (tmp_path / 'config.json').write_text(config_of(golden_case(DUNE)['model']))
+    outline = read_outline(path, dune_encoder, allow_unofficial_pair=True)
+    assert (outline.architecture.family, outline.official_pair) == ('dune', False)
+    path.unlink()
+
+
 def test_a_renamed_encoder_is_taken_with_a_note(dune_decoder: Path, tmp_path: Path) -> None:
     path = save_dune_encoder(tmp_path / 'my_encoder.pth')
     outline = read_outline(dune_decoder, path)

@@ -9,8 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from mast3r_ros.bags.replay import with_fixed_threads
+from mast3r_ros.cli import info
+from mast3r_ros.config import NodeConfig
 from mast3r_ros.core import cores
 from mast3r_ros.core.cores import cgroup_quota, usable_cores
+from mast3r_ros.core.parallel import thread_count
 
 
 def groups(folder: Path, own: str, **files: str) -> tuple[Path, Path]:
@@ -74,3 +78,12 @@ def test_there_is_always_a_core_and_never_more_than_there_are(
 ) -> None:
     monkeypatch.setattr(cores, '_quota', lambda: quota)
     assert usable_cores() == (wanted or len(os.sched_getaffinity(0)))
+
+
+def test_a_container_s_limit_holds_wherever_work_is_shared_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(cores, '_quota', lambda: 1.0)
+    assert thread_count() == 1
+    assert with_fixed_threads(NodeConfig()).runtime.num_threads == 1
+    assert info.collect()['platform']['cores'] == 1

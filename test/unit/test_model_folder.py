@@ -10,61 +10,32 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.empty_model import LANDSCAPE, PORTRAIT, WEIGHTS, description, write
 
 from mast3r_ros.config import MASt3RRuntimeConfig, ModelConfig, ModelVariant, Precision
-from mast3r_ros.errors import ModelError, ModelNotFound
+from mast3r_ros.errors import EngineUnavailable, ModelError, ModelNotFound
 from mast3r_ros.models.description import (
-    STAGES,
-    Licence,
     ModelDescription,
-    SourceFile,
     Validation,
     Weights,
-    graph_file,
     size_name,
 )
 from mast3r_ros.models.folder import ModelFolder, default_place, find_model, models_in
+from mast3r_ros.models.weights_sample import sample_digest
 
-LANDSCAPE, PORTRAIT = (84, 112), (112, 84)
-WEIGHTS = b'some weights'
 ALL = (Precision.INT8, Precision.BF16, Precision.FP16, Precision.FP32)
 
 
-def description(**changes: Any) -> ModelDescription:
-    made = ModelDescription(
-        variant=ModelVariant.DUNE_VIT_SMALL,
-        precision=Precision.FP32,
-        architecture={'family': 'dune', 'enc_dim': 384},
-        patch_px=14,
-        metric=True,
-        shapes=(LANDSCAPE, PORTRAIT),
-        pairs=((LANDSCAPE, PORTRAIT),),
-        stages=STAGES,
-        weights=Weights('weights.data', len(WEIGHTS), 'ab' * 32),
-        sources=(SourceFile('dune.pth', 12, 'cd' * 32),),
-        licence=Licence('of the authors', 'https://example.org/licence'),
-        exporter={'mast3r_ros': '0.1.0'},
-    )
-    return replace(made, **changes)
-
-
-def write(folder: Path, model: ModelDescription) -> Path:
-    """Write a model whose graphs are empty files."""
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / 'model.json').write_text(model.to_json(), encoding='utf-8')
-    (folder / model.weights.file).write_bytes(WEIGHTS)
-    for shape in model.shapes:
-        for stage in model.stages:
-            (folder / graph_file(stage, shape)).touch()
-    for pair in model.pairs:
-        for stage in model.stages[1:]:
-            (folder / graph_file(stage, *pair)).touch()
-    return folder
-
-
 def proof(passed: bool = True, **changes: Any) -> Validation:
-    made = Validation('onnxruntime', Precision.INT8, passed, real_pictures=True)
+    made = Validation('onnxruntime', Precision.INT8, passed, True, details())
     return replace(made, **changes)
+
+
+def details(**changes: Any) -> dict[str, Any]:
+    limits = {'descriptor_cosine_p01': 0.995, 'point_error_p50': 0.02, 'match_overlap': 0.0}
+    limits |= {name: changes.pop(name) for name in tuple(limits) if name in changes}
+    made = {'reference': 'pytorch:fp32', 'reference_sources': ['cd' * 32], 'limits': limits}
+    return {**made, **changes}
 
 
 def test_a_description_survives_the_way_through_json() -> None:
@@ -152,9 +123,21 @@ def test_a_model_serves_equal_views_and_the_pairs_it_has() -> None:
         ([proof(engine='openvino')], False),
         ([proof(real_pictures=False)], False),
         ([proof(precision=Precision.FP16)], False),
+        ([proof(details={})], False),
+        ([proof(details=details(reference='onnxruntime:int8'))], False),
+        ([proof(details=details(reference=None))], False),
+        ([proof(details=details(reference_sources=['ab' * 32]))], False),
+        ([proof(details=details(limits=7))], False),
+        ([proof(details=details(descriptor_cosine_p01=0.99))], False),
+        ([proof(details=details(descriptor_cosine_p01='nan'))], False),
+        ([proof(details=details(point_error_p50=0.03))], False),
+        ([proof(details=details(match_overlap=-1.0))], False),
+        ([proof(details=details(point_error_p50=0.001, match_overlap=0.9))], True),
+        ([proof(), proof(False, details=details(reference='onnxruntime:int8'))], True),
+        ([proof(), proof(False, details=details(point_error_p50=0.03))], False),
     ],
 )
-def test_only_the_last_comparison_on_real_pictures_with_that_engine_counts(
+def test_only_the_last_comparison_with_its_own_network_on_real_pictures_counts(
     proofs: list[Validation], proven: bool
 ) -> None:
     model = description(precision=Precision.INT8)
@@ -198,6 +181,42 @@ def test_weights_of_another_length_are_refused(tmp_path: Path, content: bytes) -
         ModelFolder.open(folder)
 
 
+def test_other_weights_of_the_same_length_are_refused(tmp_path: Path) -> None:
+    length = 1_000_000
+    for place in (0, length // 2, length - 1):
+        folder = tmp_path / str(place)
+        content = bytearray(length)
+        weights = Weights('weights.data', length, 'ab' * 32)
+        write(folder, description(weights=weights))
+        (folder / 'weights.data').write_bytes(content)
+        weights = replace(weights, sample=sample_digest(folder / 'weights.data'))
+        (folder / 'model.json').write_text(description(weights=weights).to_json())
+        assert ModelFolder.open(folder).description.weights == weights
+        content[place] = 1
+        (folder / 'weights.data').write_bytes(content)
+        with pytest.raises(ModelError, match=r'holds other weights than .* model\.json describes'):
+            ModelFolder.open(folder)
+
+
+def test_a_folder_of_an_earlier_version_has_no_sample_and_opens(tmp_path: Path) -> None:
+    folder = write(tmp_path / 'm', description())
+    values = json.loads((folder / 'model.json').read_text())
+    del values['weights']['sample']
+    (folder / 'model.json').write_text(json.dumps(values))
+    assert ModelFolder.open(folder).description == description()
+
+
+def test_a_model_knows_when_another_took_its_place(tmp_path: Path) -> None:
+    model = ModelFolder.open(write(tmp_path / 'm', description()))
+    model.check_still_there()
+    (tmp_path / 'm').rename(tmp_path / 'old')
+    with pytest.raises(ModelError, match='was replaced while it was in use; restart'):
+        model.check_still_there()
+    write(tmp_path / 'm', description())
+    with pytest.raises(ModelError, match='was replaced while it was in use; restart'):
+        model.check_still_there()
+
+
 def test_a_model_without_a_size_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match='has no size; export one with `mast3r-export'):
         ModelFolder.open(write(tmp_path / 'm', description(shapes=(), pairs=())))
@@ -217,15 +236,16 @@ def settings(cache: Path, **model: Any) -> MASt3RRuntimeConfig:
 def test_a_missing_model_names_the_two_commands_with_the_settings_size(tmp_path: Path) -> None:
     with pytest.raises(ModelNotFound) as caught:
         find_model(settings(tmp_path, resolution=448), 'onnxruntime', ALL)
-    assert '`mast3r-download --variant dune_vit_small`' in str(caught.value)
-    assert '`mast3r-export --variant dune_vit_small --size 448x336`' in str(caught.value)
+    place = f'--cache-dir {tmp_path}`'
+    assert f'`mast3r-download --variant dune_vit_small {place}' in str(caught.value)
+    assert f'`mast3r-export --variant dune_vit_small --size 448x336 {place}' in str(caught.value)
 
 
 def test_the_commands_carry_the_shape_and_the_precision_that_are_asked_for(
     tmp_path: Path,
 ) -> None:
     config = settings(tmp_path, variant='mast3r_vit_large', shape=(288, 512), precision='fp16')
-    with pytest.raises(ModelNotFound, match='--size 512x288 --precision fp16`'):
+    with pytest.raises(ModelNotFound, match='--size 512x288 --precision fp16 '):
         find_model(config, 'onnxruntime', ALL)
 
 
@@ -246,7 +266,8 @@ def test_auto_takes_int8_only_after_a_passed_comparison_on_real_pictures(
     home = default_place(config)
     int8 = description(precision=Precision.INT8)
     write(home / 'int8', int8)
-    with pytest.raises(ModelNotFound), caplog.at_level(logging.INFO):
+    sentence = r'as int8, .* \(int8 only after a passed mast3r-validate\)'
+    with pytest.raises(EngineUnavailable, match=sentence), caplog.at_level(logging.INFO):
         find_model(config, 'onnxruntime', ALL)
     assert 'mast3r-validate' in caplog.text
     write(home / 'fp32', description())
@@ -280,8 +301,26 @@ def test_a_path_of_another_precision_than_the_settings_ask_for_is_refused(
 def test_a_precision_that_the_engine_cannot_run_is_refused(tmp_path: Path) -> None:
     write(tmp_path / 'mine', description(precision=Precision.BF16))
     config = settings(tmp_path, path=tmp_path / 'mine')
-    with pytest.raises(ModelError, match='is bf16, and the onnxruntime engine runs fp32 here'):
+    sentence = 'is bf16, and the onnxruntime engine runs fp32 here'
+    with pytest.raises(EngineUnavailable, match=sentence):
         find_model(config, 'onnxruntime', (Precision.FP32,))
+
+
+def test_a_model_that_is_here_in_precisions_of_other_engines_is_not_called_missing(
+    tmp_path: Path,
+) -> None:
+    config = settings(tmp_path)
+    write(default_place(config) / 'bf16', description(precision=Precision.BF16))
+    sentence = r'is at .* as bf16, and the onnxruntime engine takes fp32, fp16 here;'
+    with pytest.raises(EngineUnavailable, match=sentence):
+        find_model(config, 'onnxruntime', (Precision.FP32, Precision.FP16))
+
+
+def test_a_missing_precision_names_those_that_are_here(tmp_path: Path) -> None:
+    config = settings(tmp_path, precision='fp16')
+    write(default_place(config) / 'bf16', description(precision=Precision.BF16))
+    with pytest.raises(ModelNotFound, match=r'not at .*fp16 \(beside it as bf16\); get it'):
+        find_model(config, 'onnxruntime', ALL)
 
 
 def test_the_models_in_the_cache_are_listed_without_the_damaged_ones(

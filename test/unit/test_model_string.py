@@ -45,6 +45,13 @@ def test_line_breaks_and_training_options_do_not_matter() -> None:
     assert parse_model_string(f'  {text}\n') == parse_model_string(MAST3R)
 
 
+def test_how_patches_were_cut_in_training_need_not_be_said() -> None:
+    text = MAST3R.replace("patch_embed_cls='ManyAR_PatchEmbed', ", '')
+    assert text != MAST3R
+    assert parse_model_string(text) == parse_model_string(MAST3R)
+    assert "patch_embed_cls='Other'" in refusal(MAST3R.replace('ManyAR_PatchEmbed', 'Other'))
+
+
 def test_a_dune_decoder_alone_is_no_architecture() -> None:
     said = parse_model_string(MAST3R.replace('enc_depth=24', 'enc_depth=0'))
     with pytest.raises(InvalidInput, match='DUNE decoder'):
