@@ -13,7 +13,7 @@ environment := $(PYTHON) .ci/environment.py
 with_ros := $(environment) --distro "$(DISTRO)"
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test test-oldest demo soak bench lint clean
+.PHONY: help setup test test-oldest demo soak bench pictures lint clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -33,8 +33,11 @@ demo: ## fly a simulated drone past the node, shown in the browser (SECONDS=10, 
 soak: ## the long tests: minutes of traffic, for leaks and drift
 	@$(with_ros) -- python .ci/run_tests.py --soak $(ARGS)
 
-bench: ## measure side by side: a table and build/bench.json
+bench: ## measure side by side: a table, build/bench.json and build/bench.png
 	@$(with_ros) -- python test/bench/run.py $(ARGS)
+
+pictures: ## draw docs/pictures anew, from the simulated flight
+	@$(with_ros) -- python .ci/pictures.py
 
 lint: ## style, types and manifests
 	@$(with_ros) -- python .ci/lint.py

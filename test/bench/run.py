@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""make bench: every comparison side by side in one run, as a table and as build/bench.json."""
+"""make bench: every comparison side by side in one run: a table, build/bench.json and .png."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
+from ratio_chart import draw_ratios
 from side_by_side import Missing, Row
 
 # A new group of comparisons is a module here with a function rows().
@@ -36,7 +38,11 @@ def main() -> int:
             rows.append(row)
             print(_line(row), flush=True)
     _write(arguments.output, rows)
-    print(f'\n{len(rows)} rows in {time.monotonic() - start:.0f} s, written to {arguments.output}')
+    picture = arguments.output.with_suffix('.png')
+    print(
+        f'\n{len(rows)} rows in {time.monotonic() - start:.0f} s, written to {arguments.output} '
+        f'and {picture}'
+    )
     return 0
 
 
@@ -45,9 +51,11 @@ def _line(row: Row | Missing) -> str:
         return f'  {row.name:<44} not measured: {row.reason}'
     facts = ', '.join(f'{name} {_short(value)}' for name, value in row.facts.items())
     goal = f' (goal {row.goal:g}x)' if row.goal is not None else ''
+    goal += f' (goal {row.goal_ms:g} ms)' if row.goal_ms is not None else ''
+    missed = ''.join(f'\n{"":<6}GOAL MISSED: {words}' for words in row.misses)
     return (
         f'  {row.name:<44}{row.ours_ms:>9.2f} ms  {row.ratio:>6.2f}x faster than '
-        f'{row.other} [{row.ratio_low:.2f} to {row.ratio_high:.2f}]{goal}'
+        f'{row.other} [{row.ratio_low:.2f} to {row.ratio_high:.2f}]{goal}{missed}'
         + (f'\n{"":<6}{facts}' if facts else '')
     )
 
@@ -68,6 +76,7 @@ def _write(path: Path, rows: list[Row | Missing]) -> None:
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(report, indent=2) + '\n', encoding='utf-8')
+    Image.fromarray(draw_ratios(report)).save(path.with_suffix('.png'))
 
 
 def _processor() -> str:
