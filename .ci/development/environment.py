@@ -21,6 +21,7 @@ BUILDERS_PYTHON = re.compile(r'/opt/python/[^/;"]+/include/python3\.\d+')
 BUILDERS_NUMPY = re.compile(
     r'/opt/python/[^/;"]+/lib/python3\.\d+/site-packages/numpy/_core/include'
 )
+BUILDERS_TINYXML2 = re.compile(r'/usr/lib64/libtinyxml2\.so;?')  # the wheels bring their own
 # What colcon installs of the package, so that a deleted or renamed file does not stay behind.
 INSTALLED = (
     'bin/mast3r-*',
@@ -89,7 +90,7 @@ class Environment:
             'venv': fingerprint(
                 str(self.folder), str(self.python), self.python_version, self.ros, self.sourced
             ),
-            'requirements': fingerprint(self.requirements, hook),
+            'requirements': fingerprint(self.requirements, hook, BUILDERS_TINYXML2.pattern),
             'package': package_fingerprint(self.root) if self.ros else '',
         }
 
@@ -168,6 +169,7 @@ class Environment:
             text = path.read_text(encoding='utf-8')
             repaired = BUILDERS_NUMPY.sub(lambda _: numpy, text)
             repaired = BUILDERS_PYTHON.sub(lambda _: python, repaired)
+            repaired = BUILDERS_TINYXML2.sub('', repaired)
             if repaired != text:
                 path.write_text(repaired, encoding='utf-8')
 

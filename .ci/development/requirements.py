@@ -67,11 +67,13 @@ OLDEST = (
 )
 OLDEST_PYTHONS = ((3, 10), (3, 12))  # NumPy 1.26 has no builds for others
 
-# The networks, their export and the engine that needs no accelerator.
+# The networks, their export and the engines that need no accelerator.
 NETWORKS = (
+    'nncf>=3,<4',
     'onnx>=1.17,<2',
     'onnxruntime>=1.17,<2',
     'onnxscript>=0.5,<1',
+    'openvino>=2025.0,<2027',
     'safetensors>=0.4,<1',
     'torch==2.13.0',
 )

@@ -14,7 +14,7 @@ STAGES = ('venv', 'requirements', 'package')
 # Their contents decide what is built; of everything else that is installed, the names do: files
 # are linked, so an edit needs no new build, but a new or a deleted file does.
 BUILT = ('CMakeLists.txt', 'package.xml', 'msg')
-LINKED = ('mast3r_ros', 'config', 'launch')
+LINKED = ('mast3r_ros', 'config', 'examples', 'launch')
 
 
 class State:

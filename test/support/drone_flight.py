@@ -48,9 +48,10 @@ def flight(
     width: int = 320,
     rate_hz: float = 15.0,
     boxes_move: bool = True,
+    raw: bool = False,
 ) -> tuple[Shot, ...]:
     """Return some frames of a flight of 16 s, from the ``first`` on."""
-    config = SimConfig(width=width, height=width * 3 // 4, rate_hz=rate_hz)
+    config = SimConfig(width=width, height=width * 3 // 4, rate_hz=rate_hz, raw=raw)
     scene = Scene.make(config.seed, config.period_s)
     cameras = config.cameras()
     way, renderers = Flight(config.period_s), [Renderer(scene, cam, 1.5) for cam in cameras]

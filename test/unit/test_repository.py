@@ -11,9 +11,9 @@ from xml.etree import ElementTree
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-TOP_FOLDERS = ('.ci', 'config', 'docs', 'launch', 'mast3r_ros', 'msg', 'test')
+TOP_FOLDERS = ('.ci', 'config', 'docs', 'examples', 'launch', 'mast3r_ros', 'msg', 'test')
 LONGEST_FILE = 350  # lines
-TEXTS = {'.cfg', '.md', '.msg', '.py', '.rst', '.sh', '.toml', '.txt', '.xml', '.yaml', ''}
+TEXTS = {'.cfg', '.cpp', '.md', '.msg', '.py', '.rst', '.sh', '.toml', '.txt', '.xml', '.yaml', ''}
 
 # Put together from halves, so that this file does not contain them.
 PRIVATE = re.compile(
