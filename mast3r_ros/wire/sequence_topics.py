@@ -14,7 +14,7 @@ SEQUENCE_TOPICS = {
 """The type of each."""
 
 SEQUENCE_MEANINGS = {
-    ODOMETRY: "Each placed frame: pose of the camera's optical frame in the world, how sure it is.",
+    ODOMETRY: "Each placed frame: where the camera's optical frame is, and how sure that is.",
     PATH: 'The whole way as it is known now, thinned to 2000 poses.',
     KEYFRAME: 'Each new keyframe.',
     MAP: 'The map; the latest also for those who come late.',
