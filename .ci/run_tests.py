@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 from test_reports import Report, crashed, read_junit
@@ -30,6 +31,7 @@ NOTHING_SELECTED = 5  # pytest's exit code where the markers leave no test
 
 LAYERS = ('unit', 'engines', 'ros', 'e2e', 'gpu')
 FILE_BY_FILE = ('ros',)  # rclpy's state is global, so files must not share a process
+SPREAD = ('unit', 'engines')  # over two processes, whole files each; most of it uses one core
 
 
 def main() -> int:
@@ -99,6 +101,7 @@ def _run(paths: Sequence[Path], number: int, *, soak: bool, arguments: Sequence[
         *(sys.executable, '-c', PYTEST, '-q', '--no-header', f'--junitxml={junit}'),
         *('-m', 'soak' if soak else 'not soak'),
         f'--timeout={limit_s if soak else TEST_TIMEOUT_S}',
+        *(('-n', '2', '--dist', 'loadfile') if name in SPREAD and _can_spread() else ()),
         *(*arguments, *paths),
     ]
     try:
@@ -117,6 +120,10 @@ def _run(paths: Sequence[Path], number: int, *, soak: bool, arguments: Sequence[
     if code not in (0, NOTHING_SELECTED) and not report.failed:
         report += crashed(name, f'ended with exit code {code}')
     return report
+
+
+def _can_spread() -> bool:
+    return find_spec('xdist') is not None and len(os.sched_getaffinity(0)) > 1
 
 
 def _variables(number: int, reports: Path) -> dict[str, str]:

@@ -48,6 +48,7 @@ TEST_TOOLS = (
     'hypothesis>=6.100,<7',
     'pytest>=7.4,<10',
     'pytest-timeout>=2.2,<3',
+    'pytest-xdist>=3.5,<4',
 )
 LINTERS = (
     'mypy>=1.14,<3',
@@ -69,6 +70,7 @@ OLDEST_PYTHONS = ((3, 10), (3, 12))  # NumPy 1.26 has no builds for others
 
 # The networks, their export and the engines that need no accelerator.
 NETWORKS = (
+    'coremltools>=9,<10; platform_machine == "x86_64"',  # converts there; runs on a Mac alone
     'nncf>=3,<4',
     'onnx>=1.17,<2',
     'onnxruntime>=1.17,<2',
