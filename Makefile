@@ -13,7 +13,7 @@ environment := $(PYTHON) .ci/environment.py
 with_ros := $(environment) --distro "$(DISTRO)"
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test test-oldest demo soak bench pictures lint clean
+.PHONY: help setup test test-oldest test-gpu demo soak bench bench-full pictures lint clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -27,6 +27,9 @@ test: ## set up, then run every test but the soaks
 test-oldest: ## the tests without ROS, with the oldest supported libraries
 	@$(environment) --oldest -- python .ci/run_tests.py --layers unit,engines $(ARGS)
 
+test-gpu: ## on a machine with a card: build, check, time, soak (PYTHON= the one with the engines)
+	@$(PYTHON) test/gpu/run.py $(ARGS)
+
 demo: ## fly a simulated drone past the node, shown in the browser (SECONDS=10, VIEW=0)
 	@$(with_ros) -- python -m mast3r_ros.ros.demo --seconds $(SECONDS) $(if $(filter 0,$(VIEW)),--no-view) $(ARGS)
 
@@ -35,6 +38,9 @@ soak: ## the long tests: minutes of traffic, for leaks and drift
 
 bench: ## measure side by side: a table, build/bench.json and build/bench.png
 	@$(with_ros) -- python test/bench/run.py $(ARGS)
+
+bench-full: ## the larger networks as well: hours, and goes on where it ended (ARGS=--again)
+	@$(with_ros) -- python test/bench/full.py $(ARGS)
 
 pictures: ## draw docs/pictures anew, from the simulated flight
 	@$(with_ros) -- python .ci/pictures.py

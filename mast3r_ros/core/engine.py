@@ -61,6 +61,18 @@ FeaturePair = tuple[Features, Features, 'Matrix | None']
 """Features of view 1 and view 2, and ``T_2_1`` where it is known."""
 
 
+class Successor(abc.ABC):
+    """Who takes an engine's place once it is ready."""
+
+    @abc.abstractmethod
+    def take(self) -> EngineInterface | None:
+        """Return the engine if it is ready; it belongs to the caller then."""
+
+    @abc.abstractmethod
+    def stop(self) -> None:
+        """Stop making it: nobody takes it any more."""
+
+
 class EngineInterface(abc.ABC):
     """An engine turns pairs of views into dense 3D; one thread at a time may use it."""
 
@@ -72,6 +84,9 @@ class EngineInterface(abc.ABC):
 
     instead_of: str | None = None
     """Why it runs in place of the engine that was asked for; None where it is that one."""
+
+    successor: Successor | None = None
+    """Who takes its place, between two calls, once it is ready."""
 
     @abc.abstractmethod
     def prepare(self, view: View) -> Grid:

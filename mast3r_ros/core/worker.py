@@ -179,12 +179,27 @@ class EngineWorker:
         self._set_state(WorkerState.READY)
         while self._serve_next():
             pass
+        self._close_engine()
+        self._set_state(WorkerState.CLOSED)
+
+    def _close_engine(self) -> None:
+        engine, self._engine = self._engine, None
+        assert engine is not None
         try:
-            self._engine.close()
+            if engine.successor is not None:
+                engine.successor.stop()
+            engine.close()
         except BaseException:
             _log.exception('closing the engine failed')
-        self._engine = None
-        self._set_state(WorkerState.CLOSED)
+
+    def _follow_successor(self) -> None:
+        """Hand over to the engine that was made while another one served, if it is ready."""
+        successor = None if self._engine is None else self._engine.successor
+        ready = None if successor is None else successor.take()
+        if ready is not None:
+            self._close_engine()
+            self._engine = ready
+            _log.info('%s serves from now on', ready.describe().name)
 
     def _serve_next(self) -> bool:
         """Handle one item of the next user whose turn it is; False when it is time to stop."""
@@ -192,6 +207,7 @@ class EngineWorker:
             self._changed.wait_for(lambda: self._closing or self._desks.anything_waits())
             if self._closing or self._is_dead():
                 return False
+        self._follow_successor()
         taken = self._desks.take_next()
         if taken is not None:
             self._handle(*taken)

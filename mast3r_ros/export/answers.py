@@ -3,13 +3,8 @@
 
 from __future__ import annotations
 
-import os
-import zlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,13 +16,11 @@ from mast3r_ros.core.views import ImageArray
 from mast3r_ros.errors import ModelError
 from mast3r_ros.export.stage_ports import IMAGE, TOKENS, stage_ports, stages_of
 from mast3r_ros.models.architecture import Architecture
+from mast3r_ros.models.check import Answers as Answers
+from mast3r_ros.models.check import Check as Check
 from mast3r_ros.models.description import DECODER, ENCODER, Shape
 
-_SAMPLES = 48  # rows and columns of the answers that are kept, about
-
 Tensors = dict[str, NDArray[Any]]
-Answers = dict[str, FloatArray]
-"""``pts3d_1``, ``conf_1``, ... as the engines name them; only those that the network has."""
 
 RunStage = Callable[[str, int, Mapping[str, NDArray[Any]]], Tensors]
 """Runs a stage by its name for view 1 or 2 (matters to the encoder) and returns its outputs."""
@@ -102,69 +95,3 @@ def _check_names(answers: Answers, reference: Answers) -> None:
             f'the answers are {", ".join(sorted(answers))} but the reference has '
             f'{", ".join(sorted(reference))}'
         )
-
-
-@dataclass(frozen=True, eq=False)
-class Check:
-    """A pair and what the float32 network answers at some of its pixels.
-
-    :param rows: of the pixels, in both views.
-    :param columns: of the pixels, in both views.
-    """
-
-    image_1: ImageArray
-    image_2: ImageArray
-    rows: NDArray[np.int64]
-    columns: NDArray[np.int64]
-    answers: Answers
-
-    @classmethod
-    def of(cls, image_1: ImageArray, image_2: ImageArray, answers: Answers) -> Check:
-        """Keep the answers at the pixels of a coarse grid."""
-        height, width = np.minimum(image_1.shape[:2], image_2.shape[:2])
-        rows, columns = _coarse(int(height)), _coarse(int(width))
-        check = cls(image_1, image_2, rows, columns, {})
-        return cls(image_1, image_2, rows, columns, check.sample(answers))
-
-    def sample(self, answers: Answers) -> Answers:
-        """Return full answers at the pixels of this check."""
-        pixels = np.ix_(self.rows, self.columns)
-        return {name: np.ascontiguousarray(values[pixels]) for name, values in answers.items()}
-
-    def save(self, path: Path) -> None:
-        """Write the check as ``.npz`` and bring it onto the disk."""
-        with open(path, 'wb') as file:
-            np.savez_compressed(
-                file,
-                image_1=self.image_1,
-                image_2=self.image_2,
-                rows=self.rows,
-                columns=self.columns,
-                **self.answers,  # type: ignore[arg-type]  # none is called allow_pickle
-            )
-            file.flush()
-            os.fsync(file.fileno())
-
-    @classmethod
-    def load(cls, path: Path) -> Check:
-        """Read a check.
-
-        :raises ModelError: the file is missing or damaged.
-        """
-        try:
-            with np.load(path, allow_pickle=False) as file:
-                values = {name: file[name] for name in file.files}
-            return cls(
-                image_1=values.pop('image_1'),
-                image_2=values.pop('image_2'),
-                rows=values.pop('rows'),
-                columns=values.pop('columns'),
-                answers=values,
-            )
-        except (OSError, ValueError, KeyError, EOFError, BadZipFile, zlib.error) as error:
-            raise ModelError(f'{path} cannot be read ({error}); export the model anew') from error
-
-
-def _coarse(length: int) -> NDArray[np.int64]:
-    step = max(1, length // _SAMPLES)
-    return np.arange(step // 2, length, step)

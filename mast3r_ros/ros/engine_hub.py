@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from mast3r_ros.config import MASt3RRuntimeConfig, MatchingConfig
 from mast3r_ros.core.engine import EngineInterface
 from mast3r_ros.core.worker import GONE, EngineWorker
-from mast3r_ros.engines.registry import get_runtime
+from mast3r_ros.engines.registry import get_runtime_soon
 
 EngineFactory = Callable[[MASt3RRuntimeConfig], EngineInterface]
 
@@ -27,7 +27,7 @@ class EngineHub:
     :param make_engine: builds an engine; tests put their own in.
     """
 
-    def __init__(self, make_engine: EngineFactory = get_runtime) -> None:
+    def __init__(self, make_engine: EngineFactory = get_runtime_soon) -> None:
         self._make_engine = make_engine
         self._shared: dict[str, _Shared] = {}
         self._lock = threading.Lock()
