@@ -75,6 +75,15 @@ class CardProvider(str, Enum):
     TENSORRT = 'tensorrt'
 
 
+class ComputeUnits(str, Enum):
+    """Which parts of an Apple chip may run a network, as Core ML names them."""
+
+    ALL = 'all'
+    CPU_AND_GPU = 'cpu_and_gpu'
+    CPU_AND_NE = 'cpu_and_ne'
+    CPU_ONLY = 'cpu_only'
+
+
 class Fallback(str, Enum):
     """What runs when the chosen engine or model cannot be had."""
 

@@ -79,6 +79,11 @@ class RuntimeConfig(Settings):
     num_threads: int = setting(
         0, 'Processor threads of the engine; 0 takes every core it may use.', low=0, high=256
     )
+    trial: bool = setting(
+        True,
+        'With auto, where several engines run on the processor: time them on the model once and '
+        'keep the outcome under cache_dir; false takes the usual order.',
+    )
     call_timeout_s: float = setting(
         30.0, 'An engine call longer than this is cancelled.', low=0.1, high=3600.0, unit='s'
     )

@@ -13,11 +13,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mast3r_ros.choices import ModelVariant, Precision
+from mast3r_ros.cli import target_coreml, target_tensorrt
 from mast3r_ros.cli.command import make_parser, run_command, size_option
 from mast3r_ros.cli.progress import Progress
 from mast3r_ros.errors import InvalidInput
 
 if TYPE_CHECKING:
+    from mast3r_ros.config import MASt3RRuntimeConfig
+    from mast3r_ros.export.calibration import PicturePairs
     from mast3r_ros.export.exporter import ExportReport, ExportRequest
     from mast3r_ros.export.source import ModelSource
     from mast3r_ros.models.description import Shape
@@ -30,6 +33,9 @@ _EXAMPLES = """\
   mast3r-export --variant mast3r_vit_large --size 512x384 --size 512x288
   mast3r-export --variant dune_vit_base --image-size 1280x720 --resolution 448 --precision fp16
   mast3r-export --variant mast3r_vit_large --size 512x384 --size-2 384x512
+  mast3r-export --variant dune_vit_small --precision int8 --calibrate flight_1/ a.png b.png
+  mast3r-export --variant dune_vit_small --precision fp16 --target tensorrt
+  mast3r-export --variant dune_vit_small --precision fp16 --target coreml
   mast3r-export --checkpoint dunemast3r_cvpr25_vitsmall.pth --encoder dune_vitsmall14_448.pth \\
       --size 336x252 --output models/dune
 """
@@ -46,7 +52,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     _add_weights_options(parser)
     _add_size_options(parser)
     parser.add_argument(
-        '--precision', choices=_PRECISIONS, default='fp32', help='of the trunk (fp32)'
+        '--precision',
+        choices=_PRECISIONS,
+        help='of the trunk (fp32; a target takes what is there)',
+    )
+    parser.add_argument(
+        '--calibrate',
+        nargs='+',
+        default=[],
+        metavar='PATH',
+        help='what int8 finds its ranges with: pictures two by two, bags, or simulator',
     )
     parser.add_argument(
         '--output', metavar='DIR', help='the model folder (models/VARIANT/PRECISION in the cache)'
@@ -55,6 +70,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         '--overwrite', action='store_true', help='replace the model there instead of adding to it'
     )
+    parser.add_argument(
+        '--target',
+        choices=(target_tensorrt.NAME, target_coreml.NAME),
+        help='of a model that is there already, make engines of TensorRT for this machine, or '
+        "packages for Apple's",
+    )
+    target_tensorrt.add_build_options(parser)
+    target_coreml.add_conversion_options(parser)
     parser.add_argument('--json', action='store_true', help='print JSON instead of text')
     return run_command(parser, _run, argv)
 
@@ -67,7 +90,7 @@ def _add_weights_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         '--allow-unofficial-pair',
         action='store_true',
-        help='take a DUNE encoder that the decoder was not trained with',
+        help='take a DUNE encoder that is not shown to be the one of the decoder',
     )
     group.add_argument(
         '--made-up', action='store_true', help='the weights are made up, for tests: engines say so'
@@ -109,6 +132,10 @@ def _add_size_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> int:
+    if arguments.target == target_tensorrt.NAME:
+        return target_tensorrt.build_engines(arguments, _NAME)
+    if arguments.target == target_coreml.NAME:
+        return target_coreml.convert(arguments, _NAME)
     from mast3r_ros.export.exporter import export_model
     from mast3r_ros.export.libraries import require_exporter
 
@@ -127,20 +154,39 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 def _request(arguments: argparse.Namespace) -> ExportRequest:
-    from mast3r_ros.export.exporter import ExportRequest, default_folder
+    from mast3r_ros.export.exporter import ExportRequest
+    from mast3r_ros.models.folder import default_place
 
-    cache = _cache_folder(arguments)
-    source = _source(arguments, cache)
-    precision = Precision(arguments.precision)
-    folder = arguments.output or default_folder(cache, source.variant, precision)
+    config = _settings(arguments)
+    source = _source(arguments, config.cache_folder)
+    precision = Precision(arguments.precision or Precision.FP32)
+    config = config.replace(model=config.model.replace(variant=source.variant))
+    folder = arguments.output or default_place(config) / precision.value
     pairs = _pairs(arguments, source)
     return ExportRequest(
-        source, pairs, precision, Path(folder).expanduser(), overwrite=arguments.overwrite
+        source,
+        pairs,
+        precision,
+        Path(folder).expanduser(),
+        overwrite=arguments.overwrite,
+        pictures=_calibration(arguments),
     )
 
 
+def _calibration(arguments: argparse.Namespace) -> PicturePairs:
+    if not arguments.calibrate:
+        return []
+    from mast3r_ros.cli.calibration_pictures import calibration_pairs
+    from mast3r_ros.export.static_int8 import require_quantiser
+
+    require_quantiser()
+    return calibration_pairs(arguments.calibrate, lambda text: print(text, file=sys.stderr))
+
+
 def _source(arguments: argparse.Namespace, cache: Path) -> ModelSource:
-    from mast3r_ros.export.source import ModelSource, check_variant, checkpoint_in_cache
+    from mast3r_ros.export.source import ModelSource, checkpoint_in_cache
+    from mast3r_ros.models.catalogue import published_model
+    from mast3r_ros.models.checkpoint_records import verify_recorded
     from mast3r_ros.models.checkpoints import read_checkpoint
 
     variant: ModelVariant | None = arguments.variant
@@ -153,7 +199,9 @@ def _source(arguments: argparse.Namespace, cache: Path) -> ModelSource:
         path, encoder, allow_unofficial_pair=arguments.allow_unofficial_pair
     )
     if variant is not None:
-        check_variant(variant, checkpoint.architecture)
+        published_model(variant).check(checkpoint.architecture)
+    for file in checkpoint.sources:
+        verify_recorded(file)
     return ModelSource(checkpoint, variant, seeded=arguments.made_up)
 
 
@@ -173,10 +221,10 @@ def _pairs(arguments: argparse.Namespace, source: ModelSource) -> list[tuple[Sha
     return [*pairs, *((shape, shape) for shape in alike)]
 
 
-def _cache_folder(arguments: argparse.Namespace) -> Path:
+def _settings(arguments: argparse.Namespace) -> MASt3RRuntimeConfig:
     from mast3r_ros.config import MASt3RRuntimeConfig
 
-    return MASt3RRuntimeConfig(cache_dir=arguments.cache_dir).cache_folder
+    return MASt3RRuntimeConfig(cache_dir=arguments.cache_dir)
 
 
 def _facts(request: ExportRequest, report: ExportReport, seconds: float) -> dict[str, Any]:

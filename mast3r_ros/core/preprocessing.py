@@ -129,12 +129,18 @@ def scale_image(image: ImageArray, size: tuple[int, int], resize: ResizeFilter) 
     height, width = image.shape[:2]
     if size == (width, height):
         return image
-    shrinks = max(width, height) > max(size)
     if resize is ResizeFilter.OFFICIAL:
-        kernel = Image.Resampling.LANCZOS if shrinks else Image.Resampling.BICUBIC
+        kernel = official_kernel((width, height), size)
         return np.asarray(Image.fromarray(image).resize(size, kernel))
+    shrinks = max(width, height) > max(size)
     scaled = cv2.resize(image, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC)
     return np.asarray(scaled, np.uint8)
+
+
+def official_kernel(size: tuple[int, int], scaled_size: tuple[int, int]) -> Image.Resampling:
+    """Return what the published rule resamples with from one (width, height) to another."""
+    shrinks = max(size) > max(scaled_size)
+    return Image.Resampling.LANCZOS if shrinks else Image.Resampling.BICUBIC
 
 
 def _scaled_to_long_side(width: int, height: int, long_side: int) -> tuple[int, int]:

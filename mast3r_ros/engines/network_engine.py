@@ -26,11 +26,19 @@ from mast3r_ros.core.postprocess import descriptors, points
 from mast3r_ros.core.preprocessing import to_grid
 from mast3r_ros.core.results import FloatArray, InferenceResult, Output, ScaleSource
 from mast3r_ros.core.views import Grid, View
+from mast3r_ros.engines.network_features import NetworkFeatures
 from mast3r_ros.engines.network_size import check_settings_shape, first_shape, plan_view
-from mast3r_ros.errors import EngineCancelled, EngineFailed, InvalidInput
+from mast3r_ros.engines.self_check import Difference, check_engine
+from mast3r_ros.errors import (
+    EngineCancelled,
+    EngineFailed,
+    InvalidInput,
+    Mast3rError,
+    ModelError,
+)
 from mast3r_ros.models.description import DECODER, ENCODER, Shape
 from mast3r_ros.models.folder import ModelFolder
-from mast3r_ros.models.getting import how_to_export
+from mast3r_ros.models.getting import how_to_add
 
 _log = logging.getLogger(__name__)
 
@@ -38,63 +46,32 @@ Values = Mapping[str, Any]
 """Arrays by the names of a graph's inputs or outputs, in the engine's own type."""
 
 
-class NetworkFeatures(Features):
-    """The encoder's tokens of one view, where the engine left them."""
-
-    def __init__(self, grid: Grid, engine: NetworkEngine, tokens: Any) -> None:
-        super().__init__(grid, engine.key)
-        self._engine = engine
-        self._tokens = tokens
-        self._nbytes = engine.bytes_of(tokens)
-
-    @property
-    def tokens(self) -> Any:
-        """The tokens in the engine's own type."""
-        if self._tokens is None:
-            raise EngineFailed('the features were released; encode the view again')
-        return self._tokens
-
-    @property
-    def shape(self) -> Shape:
-        """Height and width of the network input they come from."""
-        return self.grid.height, self.grid.width
-
-    @property
-    def nbytes(self) -> int:
-        """Memory it holds, in bytes."""
-        return 0 if self._tokens is None else self._nbytes
-
-    def global_descriptor(self) -> FloatArray:
-        """Return the direction of the mean token."""
-        tokens = np.asarray(self._engine.to_host(self.tokens), np.float32)
-        mean: FloatArray = tokens.reshape(-1, tokens.shape[-1]).mean(axis=0)
-        mean /= np.float32(max(float(np.linalg.norm(mean)), 1e-12))
-        return mean
-
-    def release(self) -> None:
-        """Give the tokens back."""
-        self._tokens = None
-
-
 class NetworkEngine(EngineInterface):
     """Answers pairs with the network of a model folder.
 
     :param name: the backend's name.
+    :param device: where tokens live: engines of one device alone can share features.
     """
 
-    def __init__(self, name: str, config: MASt3RRuntimeConfig, folder: ModelFolder) -> None:
+    def __init__(
+        self, name: str, config: MASt3RRuntimeConfig, folder: ModelFolder, device: str = 'cpu'
+    ) -> None:
         model = folder.description
         self.matching = config.matching
         self.folder = folder
         self.provides = Output.CLOUD_1 | Output.CLOUD_2
         if model.has_descriptors:
             self.provides |= Output.DESC
-        self.key = f'{name}:{model.variant.value}:{model.precision.value}:{model.weights.sha256}'
+        self.key = ':'.join(
+            (name, device, model.variant.value, model.precision.value, model.weights.sha256)
+        )
         self._name = name
         # The folder settles which network it is; the settings only said where to look.
         self._model = config.model.replace(variant=model.variant)
         self._cancelled = threading.Event()
+        self._in_pair = False
         self._closed = False
+        self._replaced: ModelError | None = None  # the model, by another one
         check_settings_shape(folder, self._model)
         if model.seeded:
             _log.warning(
@@ -119,18 +96,22 @@ class NetworkEngine(EngineInterface):
 
     def prepare(self, view: View) -> Grid:
         """Resize and crop by the published rule, onto a size that the model has."""
-        self._forget_cancel()  # a new pair begins; the calls of one pair are cancelled as one
-        return to_grid(view, plan_view(view, self.folder, self._model), self._model.resize)
+        if not self._in_pair:
+            self._forget_cancel()  # it came when nothing ran
+        with self._part_of_pair():
+            return to_grid(view, plan_view(view, self.folder, self._model), self._model.resize)
 
     def encode(self, grids: Sequence[Grid]) -> list[Features]:
         """Encode views one after the other."""
-        self._begin()
-        return [self._encode(grid) for grid in grids]
+        with self._part_of_pair():
+            self._begin()
+            return [self._encode(grid) for grid in grids]
 
     def decode(self, pairs: Sequence[FeaturePair], outputs: Output) -> list[InferenceResult]:
         """Answer pairs one after the other."""
-        self._begin()
-        return [self._answer(*pair, outputs & self.provides) for pair in pairs]
+        with self._part_of_pair(is_last=True):
+            self._begin()
+            return [self._answer(*pair, outputs & self.provides) for pair in pairs]
 
     def scale_source(self, T_2_1: Matrix | None) -> ScaleSource:
         """Return metres for a metric network, no unit otherwise."""
@@ -155,19 +136,56 @@ class NetworkEngine(EngineInterface):
         """Load what every pair needs where only one size can come; heads wait to be asked for."""
         shape = first_shape(self.folder, self._model)
         if shape is not None:
-            self._load(ENCODER, shape, shape)
-            self._load(DECODER, shape, shape)
+            self._load_whole(ENCODER, shape, shape)
+            self._load_whole(DECODER, shape, shape)
+
+    def self_check(self) -> dict[str, Difference]:
+        """Answer the model's own pair; return how far each answer is from float32's.
+
+        :raises EngineUnavailable: one is farther off than the precision explains.
+        """
+        return check_engine(self, self.folder)
+
+    def _load_whole(self, stage: str, shape_1: Shape, shape_2: Shape) -> bool:
+        """Make a stage ready to run, of the very model that was opened; True if that took work."""
+        try:
+            took_work = self._load(stage, shape_1, shape_2)
+        except Mast3rError:
+            self._check_replaced()  # then that is why
+            raise
+        if took_work:
+            self._check_replaced()
+        return took_work
+
+    def _check_replaced(self) -> None:
+        try:
+            self.folder.check_still_there()
+        except ModelError as error:
+            self._replaced = error
+            raise
 
     def _begin(self) -> None:
         if self._closed:
             raise EngineFailed(f'the {self._name} engine is closed; make a new one')
+        if self._replaced is not None:
+            raise ModelError(str(self._replaced))
+
+    @contextmanager
+    def _part_of_pair(self, is_last: bool = False) -> Iterator[None]:
+        """Hold the calls of a pair together: a cancel between any two of them ends the pair."""
+        self._in_pair = True
+        try:
+            yield
+        except BaseException:
+            self._in_pair = False
+            raise
+        self._in_pair = not is_last
 
     def _forget_cancel(self) -> None:
         self._cancelled.clear()
 
     def _check_cancelled(self) -> None:
         if self._cancelled.is_set():
-            self._forget_cancel()
             raise EngineCancelled(f'the {self._name} engine was cancelled while it ran')
 
     def _encode(self, grid: Grid) -> Features:
@@ -179,7 +197,8 @@ class NetworkEngine(EngineInterface):
             )
         image = np.ascontiguousarray(grid.image)[np.newaxis]
         made = self._stage(ENCODER, shape, shape, {'image': image}, {})
-        return NetworkFeatures(grid, self, made['tokens'])
+        tokens = made['tokens']
+        return NetworkFeatures(grid, self.key, tokens, self.bytes_of(tokens), self.to_host)
 
     def _answer(
         self, features_1: Features, features_2: Features, T_2_1: Matrix | None, outputs: Output
@@ -241,13 +260,13 @@ class NetworkEngine(EngineInterface):
         values: Values,
         spent_ms: dict[str, float],
     ) -> Values:
-        self._check_cancelled()
-        start = time.perf_counter()
-        if self._load(stage, shape_1, shape_2):
-            spent_ms['load'] = spent_ms.get('load', 0.0) + (time.perf_counter() - start) * 1e3
-            self._check_cancelled()
         name = stage.rpartition('_')[0] or stage
         try:
+            self._check_cancelled()
+            start = time.perf_counter()
+            if self._load_whole(stage, shape_1, shape_2):
+                spent_ms['load'] = spent_ms.get('load', 0.0) + (time.perf_counter() - start) * 1e3
+                self._check_cancelled()
             with _timed(spent_ms, name):
                 return self._run(stage, shape_1, shape_2, values)
         except EngineCancelled:
@@ -265,7 +284,7 @@ class NetworkEngine(EngineInterface):
     def _check_pair(self, shape_1: Shape, shape_2: Shape) -> None:
         model = self.folder.description
         if not model.serves(shape_1, shape_2):
-            cure = how_to_export(model.variant, 'export this one', shape_1, shape_2)
+            cure = how_to_add('export this one', model, self.folder.path, shape_1, shape_2)
             raise InvalidInput(
                 f'view 1 is {shape_1[1]}x{shape_1[0]} and view 2 {shape_2[1]}x{shape_2[0]}; the '
                 f'model at {self.folder.path} lacks that pair, it has '

@@ -9,7 +9,7 @@ from mast3r_ros.core.views import View
 from mast3r_ros.errors import InvalidInput, ModelNotFound
 from mast3r_ros.models.description import Shape
 from mast3r_ros.models.folder import ModelFolder
-from mast3r_ros.models.getting import how_to_export
+from mast3r_ros.models.getting import how_to_add
 
 
 def plan_view(view: View, folder: ModelFolder, model: ModelConfig) -> GridPlan:
@@ -29,7 +29,7 @@ def plan_view(view: View, folder: ModelFolder, model: ModelConfig) -> GridPlan:
     raise InvalidInput(
         f'an image of {view.width}x{view.height} needs a network input of '
         f'{wanted[1]}x{wanted[0]}, and the model at {folder.path} has {folder.sizes_in_words()}; '
-        + how_to_export(model.variant, 'export that size', wanted)
+        + how_to_add('export that size', folder.description, folder.path, wanted, wanted)
         + ', choose another model.resolution, or set model.fit to crop'
     )
 
@@ -42,7 +42,7 @@ def check_settings_shape(folder: ModelFolder, model: ModelConfig) -> None:
     raise ModelNotFound(
         f'model.shape is {shape[0]}x{shape[1]} (height x width), and the model at {folder.path} '
         f'has {folder.sizes_in_words()} (width x height); '
-        + how_to_export(model.variant, 'export that size', shape)
+        + how_to_add('export that size', folder.description, folder.path, shape, shape)
     )
 
 

@@ -58,12 +58,15 @@ class PyTorchEngine(NetworkEngine):
         self._device = _device(config.runtime.device)
         self._num_threads = config.runtime.num_threads or usable_cores()
         name = BackendType.PYTORCH.value
-        super().__init__(name, config, find_model(config, name, _precisions(self._device)))
+        folder = find_model(config, name, _precisions(self._device))
+        super().__init__(name, config, folder, str(self._device))
         self._architecture = _architecture(self.folder.description.architecture)
         self._weights = _mapped(self.folder.weights_path)
         self._stages: dict[tuple[str, Shape, Shape], _Stage] = {}
         self._on_device: dict[str, nn.Parameter] = {}
         self._warm_up()
+        if self._device.type != 'cpu':
+            self.self_check()
 
     def to_host(self, value: Any) -> NDArray[Any]:
         """Return a stage's output as an array in this process's memory."""
@@ -85,6 +88,12 @@ class PyTorchEngine(NetworkEngine):
             'model': f'{model.variant.value} {model.weights.sha256[:12]}',
         }
         return EngineInfo(self._name, device, model.precision.value, versions)
+
+    def module(self, stage: str, shape_1: Shape, shape_2: Shape) -> nn.Module:
+        """Return a stage as a module, with its weights, to make something else of it."""
+        self._begin()
+        self._load_whole(stage, shape_1, shape_2)
+        return self._stages[stage, shape_1, shape_2].module
 
     def _unload(self) -> None:
         self._stages.clear()
@@ -116,7 +125,7 @@ class PyTorchEngine(NetworkEngine):
         ready = self._stages[stage, shape_1, shape_2]
         try:
             inputs = [self._as_tensor(values[name]) for name in ready.inputs]
-            with torch.inference_mode(), torch.backends.cudnn.flags(allow_tf32=False):
+            with torch.inference_mode(), _exact_convolutions():
                 made = ready.module(*inputs)
         except (RuntimeError, KeyError) as error:
             if isinstance(error, EngineFailed):
@@ -183,6 +192,11 @@ class PyTorchEngine(NetworkEngine):
                     raise ModelError(f'{path} has no {name}; export the model anew')
 
 
+def _exact_convolutions() -> Any:
+    """Return a context in which float32 is float32 on a card; cuDNN is off unless it is named."""
+    return torch.backends.cudnn.flags(enabled=True, allow_tf32=False)
+
+
 def _onnx() -> Any:
     try:
         import onnx
@@ -194,6 +208,8 @@ def _onnx() -> Any:
 
 
 def _device(index: int) -> torch.device:
+    if index < 0:
+        return torch.device('cpu')
     if torch.cuda.is_available():
         found = torch.cuda.device_count()
         if index >= found:

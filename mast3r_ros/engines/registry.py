@@ -11,6 +11,7 @@ from typing import Any
 
 from mast3r_ros.config import BackendType, Fallback, MASt3RRuntimeConfig
 from mast3r_ros.core.engine import EngineInterface
+from mast3r_ros.engines.stand_in import BackgroundBuild
 from mast3r_ros.errors import EngineUnavailable, ModelNotFound
 
 _log = logging.getLogger(__name__)
@@ -25,12 +26,15 @@ class EngineSpec:
     :param extra: the pip extra that installs them.
     :param obstacle: ``module:function`` that says what else keeps it from running here, or
         returns an empty text; it imports no library.
+    :param first_build: a module for engines that take minutes at their first start: ``is_needed``
+        says whether they would, ``make`` takes them and tells how far it is.
     """
 
     target: str
     needs: tuple[str, ...] = ()
     extra: str = ''
     obstacle: str = ''
+    first_build: str = ''
 
 
 @dataclass(frozen=True)
@@ -44,11 +48,25 @@ class EngineStatus:
 
 # A new engine is one file and one line here.
 ENGINES: dict[BackendType, EngineSpec] = {
+    BackendType.COREML: EngineSpec(
+        'mast3r_ros.engines.coreml_engine.engine:CoreMlEngine',
+        obstacle='mast3r_ros.engines.coreml_engine.presence:coreml_obstacle',
+    ),
+    BackendType.TENSORRT: EngineSpec(
+        'mast3r_ros.engines.tensorrt_engine.engine:TensorRtEngine',
+        ('tensorrt',),
+        'tensorrt',
+        'mast3r_ros.engines.tensorrt_engine.presence:tensorrt_obstacle',
+        'mast3r_ros.engines.tensorrt_engine.first_build',
+    ),
     BackendType.CUDA: EngineSpec(
         'mast3r_ros.engines.onnxruntime_engine.engine:CudaEngine',
         ('onnxruntime',),
         'cuda',
         'mast3r_ros.engines.onnxruntime_engine.presence:cuda_obstacle',
+    ),
+    BackendType.OPENVINO: EngineSpec(
+        'mast3r_ros.engines.openvino_engine.engine:OpenVinoEngine', ('openvino',), 'openvino'
     ),
     BackendType.ONNXRUNTIME: EngineSpec(
         'mast3r_ros.engines.onnxruntime_engine.engine:ProcessorEngine', ('onnxruntime',), 'onnx'
@@ -58,6 +76,9 @@ ENGINES: dict[BackendType, EngineSpec] = {
     ),
     BackendType.GEOMETRIC: EngineSpec('mast3r_ros.engines.geometric.engine:GeometricEngine'),
 }
+
+# Those of auto's that run on the processor: which is fastest depends on it.
+PROCESSOR_ENGINES = (BackendType.OPENVINO, BackendType.ONNXRUNTIME)
 
 # What auto tries, fastest first. Geometry is never among them: it is no network.
 AUTO_ORDER = (
@@ -114,25 +135,64 @@ def get_runtime(config: MASt3RRuntimeConfig | None = None) -> EngineInterface:
         return engine
 
 
+def get_runtime_soon(config: MASt3RRuntimeConfig | None = None) -> EngineInterface:
+    """Build the engine like :func:`get_runtime`, or at once the fallback that serves meanwhile.
+
+    Where the engine takes minutes at its first start and the settings name a fallback, that one
+    is returned, and its ``successor`` is the engine.
+    """
+    settings = config or MASt3RRuntimeConfig()
+    if settings.runtime.fallback is not Fallback.GEOMETRIC:
+        return get_runtime(settings)
+    backend: BackendType | None = settings.runtime.backend
+    if backend is BackendType.AUTO:
+        backend, _ = pick_auto()
+    spec = None if backend is None else ENGINES.get(backend)
+    if backend is None or spec is None or not spec.first_build:
+        return get_runtime(settings)
+    first_build = import_module(spec.first_build) if engine_status(backend).available else None
+    if first_build is None or not first_build.is_needed(settings):
+        return get_runtime(settings)
+    engine = _build(BackendType.GEOMETRIC, settings)
+    engine.successor = BackgroundBuild(
+        engine, first_build.WHAT, lambda *progress: first_build.make(settings, *progress)
+    )
+    return engine
+
+
 def _build_auto(config: MASt3RRuntimeConfig) -> EngineInterface:
     """Build the first engine that can run here; the model is never up to auto."""
     why_not: list[str] = []
     for backend in AUTO_ORDER:
         status = engine_status(backend)
+        if not status.available:
+            why_not.append(f'{backend.value}: {status.reason}')
+            continue
         try:
-            engine = _build(backend, config) if status.available else None
-            reason = status.reason
+            setting = _after_trial(backend, config)
+            engine = _build(setting.runtime.backend, setting)
         except EngineUnavailable as error:
-            engine, reason = None, str(error)
-        if engine is not None:
-            passed_over = f' ({"; ".join(why_not)})' if why_not else ''
-            _log.info('auto chose %s%s', backend.value, passed_over)
-            return engine
-        why_not.append(f'{backend.value}: {reason}')
+            why_not.append(f'{backend.value}: {error}')
+            continue
+        passed_over = f' ({"; ".join(why_not)})' if why_not else ''
+        _log.info('auto chose %s%s', setting.runtime.backend.value, passed_over)
+        return engine
     raise EngineUnavailable(
         f'auto finds no engine that can run a network here ({"; ".join(why_not)}); install one, '
         'or choose geometry by name with backend: geometric'
     )
+
+
+def _after_trial(backend: BackendType, config: MASt3RRuntimeConfig) -> MASt3RRuntimeConfig:
+    """Return the settings with an engine; where several run on the processor, the fastest."""
+    here = [each for each in PROCESSOR_ENGINES if engine_status(each).available]
+    if backend in here and len(here) > 1 and config.runtime.trial:
+        from mast3r_ros.engines.machine_trial import fastest_setting
+
+        fastest = fastest_setting(config, here, _build)
+        if fastest is not None:
+            return fastest.of(config)
+    return config.replace(runtime=config.runtime.replace(backend=backend))
 
 
 def _build(backend: BackendType, config: MASt3RRuntimeConfig) -> EngineInterface:

@@ -13,6 +13,11 @@ from numpy.typing import NDArray
 from mast3r_ros.core.results import FloatArray, InferenceResult, MatchResult
 from mast3r_ros.errors import InvalidInput
 from mast3r_ros.export.answers import relative_error
+from mast3r_ros.models.proofs import (
+    LEAST_DESCRIPTOR_COSINE,
+    LEAST_MATCH_OVERLAP,
+    MOST_POINT_ERROR,
+)
 
 OUTPUTS = tuple(
     f'{name}_{view}' for name in ('pts3d', 'conf', 'desc', 'desc_conf') for view in (1, 2)
@@ -44,9 +49,9 @@ class Figures:
 class Limits:
     """What a candidate must keep to be used in the place of the reference."""
 
-    descriptor_cosine_p01: float = 0.995
-    point_error_p50: float = 2e-2
-    match_overlap: float = 0.0
+    descriptor_cosine_p01: float = LEAST_DESCRIPTOR_COSINE
+    point_error_p50: float = MOST_POINT_ERROR
+    match_overlap: float = LEAST_MATCH_OVERLAP
 
     def broken_by(self, figures: Figures) -> list[str]:
         """Return, in words, which limits do not hold; what is not finite breaks them too."""

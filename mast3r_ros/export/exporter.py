@@ -9,9 +9,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from mast3r_ros.config import ModelVariant, Precision
-from mast3r_ros.errors import ModelError
+from mast3r_ros.config import Precision
+from mast3r_ros.errors import InvalidInput, ModelError
 from mast3r_ros.export.answers import Check
+from mast3r_ros.export.calibration import PicturePairs
 from mast3r_ros.export.graph_files import places_in
 from mast3r_ros.export.landing import (
     added_files,
@@ -33,6 +34,7 @@ from mast3r_ros.models.description import (
     Weights,
     size_name,
 )
+from mast3r_ros.models.weights_sample import sample_digest
 
 Tell = Callable[[float, str], None]
 """Is told how far the work is, from 0 to 1, and what comes next."""
@@ -44,6 +46,8 @@ class ExportRequest:
 
     :param pairs: shapes of view 1 and view 2; where they differ, both are exported as well.
     :param overwrite: replace what is there instead of adding sizes to it.
+    :param pictures: pairs that int8 is calibrated with; without, its ranges are found anew for
+        every picture.
     """
 
     source: ModelSource
@@ -51,6 +55,14 @@ class ExportRequest:
     precision: Precision
     folder: Path
     overwrite: bool = False
+    pictures: PicturePairs = ()
+
+    def __post_init__(self) -> None:
+        if self.pictures and self.precision is not Precision.INT8:
+            raise InvalidInput(
+                f'the precision is {self.precision.value}, and only int8 is calibrated; leave out '
+                '--calibrate'
+            )
 
 
 @dataclass
@@ -101,7 +113,8 @@ def _make_folder(
         check = _export_sizes(request, Target(folder, weights), wanted, report, tell)
         weights.sync()
         check.save(folder / CHECK_FILE)
-        written = Weights(WEIGHTS_FILE, weights.size, weights.sha256())
+        sample = sample_digest(weights.path)
+        written = Weights(WEIGHTS_FILE, weights.size, weights.sha256(), sample)
         description = request.source.describe(request.precision, wanted, written)
         write_description(folder, description)
         land(folder, request.folder)
@@ -138,7 +151,8 @@ def _export_sizes(
         def tell_part(fraction: float, what: str, index: int = index) -> None:
             tell((index + fraction) / len(wanted), what)
 
-        size = SizeExport(request.source, request.precision, pair, target, tell_part)
+        precision, pictures = request.precision, request.pictures
+        size = SizeExport(request.source, precision, pair, target, tell_part, pictures)
         outcome = size.run()
         checks.append(outcome.check)
         report.errors[size.name] = outcome.largest_error
@@ -148,7 +162,7 @@ def _export_sizes(
 
 def _check_space(request: ExportRequest) -> None:
     """Raise where the disk cannot hold the weights; better at once than after minutes."""
-    place = next(path for path in request.folder.absolute().parents if path.exists())
+    place = next(path for path in request.folder.resolve().parents if path.exists())
     free, needed = shutil.disk_usage(place).free, request.source.weights_bytes(request.precision)
     if free < needed:
         raise ModelError(
@@ -170,21 +184,28 @@ def _complete_weights(folder: Path, present: ModelDescription) -> Iterator[Weigh
 
 
 def _present(request: ExportRequest) -> ModelDescription | None:
-    """Return the description of what is there and can be added to."""
-    path = request.folder / DESCRIPTION_FILE
-    if request.overwrite or not request.folder.exists():
+    """Return the description of what is there and can be added to.
+
+    :raises ModelError: if it is somebody's other folder, which is never overwritten, or
+        another model.
+    """
+    folder = request.folder
+    if not folder.exists():
         return None
-    if not path.is_file():
-        if not any(request.folder.iterdir()):
+    if not (folder / DESCRIPTION_FILE).is_file():
+        if folder.is_dir() and not any(folder.iterdir()):
             return None
         raise ModelError(
-            f'{request.folder} exists and holds no {DESCRIPTION_FILE}; choose another --output'
+            f'{folder} exists and holds no {DESCRIPTION_FILE}, so it is no model and is left '
+            'alone; choose another --output'
         )
-    present = _described(request.folder)
+    if request.overwrite:
+        return None
+    present = _described(folder)
     different = request.source.differences(present, request.precision)
     if different:
         raise ModelError(
-            f'{request.folder} holds another model ({", ".join(different)}); choose another '
+            f'{folder} holds another model ({", ".join(different)}); choose another '
             '--output, or replace it with --overwrite'
         )
     return present
@@ -208,8 +229,3 @@ def _with_single_sizes(pairs: Sequence[Pair]) -> list[Pair]:
     """Return the pairs without doubles, after the single sizes that their encoders come from."""
     singles = [(shape, shape) for pair in pairs for shape in pair]
     return list(dict.fromkeys([*singles, *pairs]))
-
-
-def default_folder(cache_folder: Path, variant: ModelVariant, precision: Precision) -> Path:
-    """Return where engines look for a model unless the settings name a folder."""
-    return cache_folder / 'models' / variant.value / precision.value

@@ -20,7 +20,11 @@ _REPLACED = '.replaced'  # ends the name of a folder that is being swapped for a
 
 @contextmanager
 def new_folder(target: Path) -> Iterator[Path]:
-    """Give an empty folder beside the target; :func:`land` brings it there, else it is removed."""
+    """Give an empty folder beside the target; :func:`land` brings it there, else it is removed.
+
+    Of a target that is a link, the folder that it leads to is meant.
+    """
+    target = _linked_to(target)
     parent = target.parent
     parent.mkdir(parents=True, exist_ok=True)
     unfinished = parent / f'.{target.name}{_UNFINISHED}'
@@ -37,6 +41,7 @@ def new_folder(target: Path) -> Iterator[Path]:
 def land(unfinished: Path, target: Path) -> None:
     """Bring a finished folder to its place; an older one there is gone afterwards."""
     sync_folder(unfinished)
+    target = _linked_to(target)
     replaced = target.parent / f'.{target.name}{_REPLACED}'
     try:
         if target.exists():
@@ -112,6 +117,10 @@ def _alone(folder: Path, target: Path, *, wait: bool = False) -> Iterator[os.sta
         os.close(descriptor)
 
 
+def _linked_to(target: Path) -> Path:
+    return Path(os.path.realpath(target))
+
+
 def _is_still(path: Path, made: os.stat_result) -> bool:
     """Return whether a name still means the folder it meant, which landing gives another name."""
     return path.exists() and os.path.samestat(path.stat(), made)
@@ -135,4 +144,7 @@ def _empty(folder: Path) -> None:
 
 def _remove_unfinished(folder: Path) -> None:
     for path in folder.glob(f'.*{_UNFINISHED}'):
-        path.unlink(missing_ok=True)
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)

@@ -17,6 +17,7 @@ from mast3r_ros.export.answers import (
     middle_errors,
     relative_errors,
 )
+from mast3r_ros.export.calibration import PicturePairs, sample_stages
 from mast3r_ros.export.graph_checks import check_graph
 from mast3r_ros.export.graph_runner import CannotRun, can_run_graphs, graph_runner
 from mast3r_ros.export.source import ModelSource
@@ -72,6 +73,7 @@ class SizeExport:
     """Writes and checks the graphs of one pair of shapes.
 
     :param tell: is told how far this size is, from 0 to 1, and what comes next.
+    :param pictures: what int8 is calibrated with.
     """
 
     def __init__(
@@ -81,6 +83,7 @@ class SizeExport:
         shapes: tuple[Shape, Shape],
         target: Target,
         tell: Callable[[float, str], None],
+        pictures: PicturePairs = (),
     ) -> None:
         self.name = size_name(*shapes)
         self._notes: list[str] = []
@@ -89,6 +92,7 @@ class SizeExport:
         self._shapes = shapes
         self._target = target
         self._tell = tell
+        self._pictures = pictures
         names = stages_of(source.architecture)
         self._stages = names if shapes[0] == shapes[1] else names[1:]
         self._images = built_in_pair(*shapes)
@@ -110,13 +114,16 @@ class SizeExport:
         self._tell(0.0, f'{self.name}: loading the weights')
         network = self._source.build(*self._shapes)
         self._tell(0.05, f'{self.name}: answering in PyTorch')
-        answers = answer_pair(architecture, eager_runner(architecture, network), *self._images)
+        run = eager_runner(architecture, network)
+        answers = answer_pair(architecture, run, *self._images)
+        samples = sample_stages(architecture, run, self._pictures, self._shapes).by_stage
         network = self._source.to_precision(network, self._precision)
         for index, stage in enumerate(self._stages):
             self._tell(0.1 + 0.6 * index / len(self._stages), f'{self.name}: {stage}')
             ports = stage_ports(architecture, stage, *self._shapes)
             path = self._target.new_path(*self._shapes, stage)
-            write_stage(network, stage, ports, self._precision, path, self._target.weights)
+            weights, got = self._target.weights, samples.get(stage, [])
+            write_stage(network, stage, ports, self._precision, path, weights, got)
         return answers
 
     def _prove(self, answers: Answers) -> float | None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from mast3r_ros import __version__
 from mast3r_ros.config import ModelVariant, Precision
-from mast3r_ros.errors import CheckpointError, ModelNotFound
+from mast3r_ros.errors import ModelNotFound
 from mast3r_ros.export.sizes import Pair, split_sizes
 from mast3r_ros.export.stage_ports import stages_of
 from mast3r_ros.models.architecture import Architecture
@@ -147,19 +147,10 @@ def checkpoint_in_cache(variant: ModelVariant, cache_folder: Path) -> tuple[Path
     return paths[0], paths[1] if len(paths) > 1 else None
 
 
-def check_variant(variant: ModelVariant, architecture: Architecture) -> None:
-    """Raise unless weights fit the variant that was asked for."""
-    published = published_model(variant)
-    if published.dimensions['family'] != architecture.family:
-        raise CheckpointError(
-            f'these weights are of the {architecture.family} family, not {variant.value}; name '
-            'their variant, or none'
-        )
-
-
 def _licence(published: PublishedModel) -> Licence:
     licences = published.licences
-    return Licence(' and '.join(item.name for item in licences), licences[0].url)
+    names, addresses = ([getattr(item, part) for item in licences] for part in ('name', 'url'))
+    return Licence(' and '.join(names), ' and '.join(addresses))
 
 
 def _versions() -> Mapping[str, str]:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from mast3r_ros.export.graph_files import write_graph
 from mast3r_ros.export.graphs import trace
 from mast3r_ros.export.quantise import quantise_dynamically
 from mast3r_ros.export.stage_ports import IMAGE, Ports, stage_ports
+from mast3r_ros.export.static_int8 import quantise_statically
 from mast3r_ros.export.weight_store import WeightStore
 from mast3r_ros.models.architecture import Architecture
 from mast3r_ros.models.description import DECODER, ENCODER, Shape
@@ -50,17 +51,23 @@ def write_stage(
     precision: Precision,
     path: Path,
     weights: WeightStore,
+    samples: Sequence[Tensors] = (),
 ) -> None:
     """Trace one stage and write its graph; its weights go into the shared file.
 
     :param stages: already brought to that precision (int8: float32).
+    :param samples: what the stage gets for some pictures; with them int8 is calibrated.
     """
     module = _module(stages, stage, 1)
     model = trace(module, list(_examples(ports, precision)), list(ports.inputs), ports.outputs)
     parameters = dict.fromkeys(name for name, _ in module.named_parameters())
     if precision is Precision.INT8 and stage in _EIGHT_BIT_STAGES:
         last = frozenset(name for name in parameters if name.endswith(_LAST_PRODUCT))
-        parameters |= dict.fromkeys(quantise_dynamically(model, last))
+        if samples:
+            model, names = quantise_statically(model, samples, parameters, last, path.stem)
+            parameters = dict.fromkeys(names)
+        else:
+            parameters |= dict.fromkeys(quantise_dynamically(model, last))
     write_graph(model, path, weights, parameters)
 
 

@@ -26,8 +26,20 @@ from mast3r_ros.errors import InvalidInput, ModelError
 from mast3r_ros.export.answers import built_in_pair
 from mast3r_ros.export.comparison import Figures, Limits, as_facts, compare, worst
 from mast3r_ros.export.landing import update_description
-from mast3r_ros.models.description import DESCRIPTION_FILE, Shape, Validation
+from mast3r_ros.models.description import (
+    DESCRIPTION_FILE,
+    ModelDescription,
+    Shape,
+    Validation,
+)
 from mast3r_ros.models.folder import ModelFolder
+from mast3r_ros.models.proofs import (
+    LIMITS,
+    REFERENCE,
+    REFERENCE_SOURCES,
+    limit_faults,
+    reference_faults,
+)
 
 BUILT_IN = 'built-in pair'
 
@@ -117,8 +129,8 @@ def picture_pairs(paths: Sequence[str]) -> list[PicturePair]:
 
 def common_shape(reference: EngineChoice, candidate: EngineChoice) -> Shape:
     """Return the first size of the candidate's model that the reference's has too."""
-    known = ModelFolder.open(reference.folder).description
-    for shape in ModelFolder.open(candidate.folder).description.shapes:
+    known = _described(reference)
+    for shape in _described(candidate).shapes:
         if shape in known.shapes:
             return shape
     raise ModelError(
@@ -152,16 +164,25 @@ def validate(
     total = worst(figures)
     broken = limits.broken_by(total)
     details = {
-        'reference': f'{infos[0].name}:{infos[0].precision}',
+        REFERENCE: f'{infos[0].name}:{infos[0].precision}',
+        REFERENCE_SOURCES: sorted({item.sha256 for item in _described(reference).sources}),
         'size': f'{shape[1]}x{shape[0]}',
         'figures': as_facts(total),
-        'limits': as_facts(limits),
+        LIMITS: as_facts(limits),
         'pictures': list(_known_by(pairs)) if pairs else BUILT_IN,
         'device': infos[1].device,
         'versions': dict(infos[1].versions),
         'date': datetime.now(timezone.utc).isoformat(timespec='seconds'),
     }
     return Outcome(*infos, shape, tuple(figures), total, tuple(broken), bool(pairs), details)
+
+
+def faults_as_proof(outcome: Outcome, candidate: EngineChoice) -> list[str]:
+    """Return, in words, why a comparison does not let auto take an int8 model."""
+    sources = [item.sha256 for item in _described(candidate).sources]
+    built_in = [] if outcome.real_pictures else ['no pictures were given']
+    details = outcome.details
+    return [*built_in, *reference_faults(details, sources), *limit_faults(details)]
 
 
 def record(outcome: Outcome, candidate: EngineChoice) -> None:
@@ -176,12 +197,15 @@ def record(outcome: Outcome, candidate: EngineChoice) -> None:
     update_description(candidate.folder, lambda found: found.with_validation(validation))
 
 
+def _described(choice: EngineChoice) -> ModelDescription:
+    return ModelFolder.open(choice.folder).description
+
+
 def _engine(choice: EngineChoice, shape: Shape) -> EngineInterface:
     model = ModelConfig(path=choice.folder, precision=choice.precision, shape=shape)
-    description = ModelFolder.open(choice.folder).description
     return get_runtime(
         MASt3RRuntimeConfig(
-            model=model.replace(variant=description.variant),
+            model=model.replace(variant=_described(choice).variant),
             runtime=RuntimeConfig(backend=choice.backend, call_timeout_s=3600.0),
         )
     )

@@ -48,6 +48,13 @@ def how_to_export_anew(purpose: str, model: ModelDescription, folder: Path) -> s
     return f'{purpose} with `{_export(model, folder, [*sizes, "--overwrite"])}`'
 
 
+def how_to_convert(purpose: str, model: ModelDescription, folder: Path, target: str) -> str:
+    """Return the command that makes what a target needs of the model in a folder."""
+    words = ['mast3r-export', '--variant', model.variant.value, '--target', target]
+    words += ['--precision', model.precision.value, *_place(model, folder)]
+    return f'{purpose} with `{shlex.join(words)}`'
+
+
 def _export(model: ModelDescription, folder: Path, options: Sequence[str]) -> str:
     """Return an export into a folder, of the weights and at the precision that it holds."""
     words = ['mast3r-export', '--variant', model.variant.value, *options]

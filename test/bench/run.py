@@ -36,7 +36,7 @@ def main() -> int:
         print(f'[{name}]', flush=True)
         for row in importlib.import_module(name).rows():
             rows.append(row)
-            print(_line(row), flush=True)
+            print(line(row), flush=True)
     _write(arguments.output, rows)
     picture = arguments.output.with_suffix('.png')
     print(
@@ -46,7 +46,8 @@ def main() -> int:
     return 0
 
 
-def _line(row: Row | Missing) -> str:
+def line(row: Row | Missing) -> str:
+    """Return a row as text."""
     if isinstance(row, Missing):
         return f'  {row.name:<44} not measured: {row.reason}'
     facts = ', '.join(f'{name} {_short(value)}' for name, value in row.facts.items())
@@ -67,7 +68,7 @@ def _short(value: Any) -> str:
 def _write(path: Path, rows: list[Row | Missing]) -> None:
     report = {
         'command': 'make bench',
-        'processor': _processor(),
+        'processor': processor(),
         'cores': len(os.sched_getaffinity(0))
         if hasattr(os, 'sched_getaffinity')
         else os.cpu_count(),
@@ -79,7 +80,8 @@ def _write(path: Path, rows: list[Row | Missing]) -> None:
     Image.fromarray(draw_ratios(report)).save(path.with_suffix('.png'))
 
 
-def _processor() -> str:
+def processor() -> str:
+    """Return the processor's name."""
     try:
         lines = Path('/proc/cpuinfo').read_text(encoding='utf-8').splitlines()
     except OSError:

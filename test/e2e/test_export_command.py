@@ -5,10 +5,13 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,13 +22,27 @@ pytest.importorskip('torch', reason='needs torch')
 pytest.importorskip('onnxscript', reason='needs onnxscript')
 pytest.importorskip('onnxruntime', reason='needs onnxruntime')
 
-from small_export import save_small_checkpoint
+from small_export import SMALL, save_small_checkpoint
 
+from mast3r_ros.choices import ModelVariant
 from mast3r_ros.cli import export, validate
 from mast3r_ros.core.benchmark import made_up_pair
+from mast3r_ros.models import catalogue
+from mast3r_ros.models.checkpoint_records import CheckpointRecords
 from mast3r_ros.models.folder import ModelFolder
 
 PUBLISHED_NAME = 'checkpoints/DUSt3R_ViTLarge_BaseDecoder_224_linear.pth'
+
+
+@pytest.fixture(scope='module', autouse=True)
+def small_network() -> Iterator[None]:
+    """Let the smallest network be what was published."""
+    published = catalogue.MODELS[ModelVariant.DUST3R_224_LINEAR]
+    small = {name: getattr(SMALL, name) for name in published.dimensions}
+    with pytest.MonkeyPatch.context() as patch:
+        smaller = replace(published, dimensions=small)
+        patch.setitem(catalogue.MODELS, ModelVariant.DUST3R_224_LINEAR, smaller)
+        yield
 
 
 @pytest.fixture(scope='module')
@@ -55,8 +72,7 @@ def model(cache: Path) -> Path:
 
 def assert_one_line_error(capsys: pytest.CaptureFixture[str], *parts: str) -> None:
     shown = capsys.readouterr().err.strip()
-    assert shown.count('\n') == 0
-    assert 'error:' in shown
+    assert [line for line in shown.splitlines() if 'error:' in line] == shown.splitlines()[-1:]
     for part in parts:
         assert part in shown
 
@@ -102,7 +118,14 @@ def test_a_checkpoint_by_its_path_goes_where_it_is_told(
         (['--image-size', '10000x10', '--resolution', '448'], ['becomes', 'patch']),
         (['--checkpoint', 'no such.pth'], ['no such.pth']),
         (['--variant', 'mast3r_vit_large'], ['mast3r-download --variant mast3r_vit_large']),
-        (['--checkpoint', PUBLISHED_NAME, '--variant', 'dune_vit_base'], ['dust3r family']),
+        (
+            ['--checkpoint', PUBLISHED_NAME, '--variant', 'dune_vit_base'],
+            ['not dune_vit_base: family dust3r instead of dune', 'own variant, or none'],
+        ),
+        (
+            ['--checkpoint', PUBLISHED_NAME, '--variant', 'dust3r_512_linear'],
+            ['not dust3r_512_linear: ', 'enc_dim 32 instead of 1024'],
+        ),
     ],
 )
 def test_wrong_words_are_one_sentence(
@@ -111,6 +134,20 @@ def test_wrong_words_are_one_sentence(
     given = [str(cache / item) if item == PUBLISHED_NAME else item for item in given]
     assert export.main(words(cache, *given)) == 1
     assert_one_line_error(capsys, *parts)
+
+
+def test_weights_that_changed_since_they_were_fetched_are_not_exported(
+    cache: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / 'checkpoints'
+    folder.mkdir()
+    name = Path(PUBLISHED_NAME).name
+    shutil.copy(cache / PUBLISHED_NAME, folder / name)
+    CheckpointRecords(folder).remember(name, '0' * 64, 'a server')
+    for given in (words(tmp_path), ['--checkpoint', str(folder / name)]):
+        assert export.main([*given, '--size', '48x32', '--output', str(tmp_path / 'model')]) == 1
+        assert_one_line_error(capsys, name, 'is not what it was on', 'fetch it again')
+    assert not (tmp_path / 'model').exists()
 
 
 def test_without_its_libraries_the_command_says_what_to_install(cache: Path) -> None:
@@ -186,10 +223,25 @@ def test_a_limit_that_does_not_hold_is_exit_code_1_and_recorded(
     assert 'median point error' in report['broken'][0]
     assert [item['name'] for item in report['pictures']] == ['left.png', 'right.png']
     assert validate.main([*command, '--max-point-error', '1', *pictures]) == 0
+    assert 'auto does not take the int8 model for that: the limit of' in capsys.readouterr().err
     found = ModelFolder.open(model.parent / 'int8').description
     assert [outcome.passed for outcome in found.validations] == [False, True]
-    assert found.is_proven_for('onnxruntime')
-    assert ModelFolder.open(model).description.is_proven_for('onnxruntime') is False
+    assert not found.is_proven_for('onnxruntime')
+    assert not ModelFolder.open(model).description.is_proven_for('onnxruntime')
+
+
+def test_an_outcome_that_cannot_be_kept_is_shown_all_the_same(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / 'model'
+    shutil.copytree(model, folder)
+    (folder / '.model.json.unfinished').mkdir()  # nothing can be written there
+    engines = ['--reference', 'onnxruntime:fp32', '--candidate', 'onnxruntime:fp32']
+    assert validate.main([*engines, '--model', str(folder), '--json']) == 1
+    shown = capsys.readouterr()
+    assert json.loads(shown.out)['passed']
+    assert 'cannot be kept' in shown.err
+    assert '--no-record' in shown.err
 
 
 @pytest.mark.parametrize(

@@ -97,7 +97,7 @@ def test_a_picture_of_another_shape_is_one_line_with_the_export(tmp_path: Path, 
     assert code == 1
     lines = [line for line in said.splitlines() if 'error:' in line]
     assert len(lines) == 1
-    assert '`mast3r-export --variant dune_vit_small --size 112x112`' in lines[0]
+    assert '`mast3r-export --variant dune_vit_small --size 112x112 ' in lines[0]
 
 
 def test_without_a_model_a_command_says_how_to_get_one(tmp_path: Path, capsys) -> None:
@@ -106,8 +106,9 @@ def test_without_a_model_a_command_says_how_to_get_one(tmp_path: Path, capsys) -
     image_1, image_2 = save(tmp_path)
     code, _, said = run(match, capsys, image_1, image_2, '--config', settings)
     assert code == 1
-    assert 'mast3r-download --variant dune_vit_small' in said
-    assert 'mast3r-export --variant dune_vit_small --size 336x252' in said
+    place = f'--cache-dir {tmp_path / "cache"}`'
+    assert f'mast3r-download --variant dune_vit_small {place}' in said
+    assert f'mast3r-export --variant dune_vit_small --size 336x252 {place}' in said
 
 
 def test_info_lists_the_models_in_the_cache(

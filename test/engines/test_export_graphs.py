@@ -22,6 +22,7 @@ from mast3r_ros.errors import ModelError
 from mast3r_ros.export.graph_checks import check_graph, faults
 from mast3r_ros.export.graph_files import places_in
 from mast3r_ros.models.folder import ModelFolder
+from mast3r_ros.models.weights_sample import sample_digest
 
 # Everything that the graphs are made of; all of it is in opset 18 and in every engine.
 PLAIN = {
@@ -85,6 +86,11 @@ def test_no_byte_of_the_weights_is_there_twice() -> None:
         assert place.offset + place.length <= following.offset
     used = sum(place.length for place in places)
     assert used <= folder.description.weights.bytes <= used + 4096 * len(places)
+
+
+def test_an_export_says_how_to_tell_its_weights_from_others() -> None:
+    folder = ModelFolder.open(quick_model())
+    assert folder.description.weights.sample == sample_digest(folder.weights_path)
 
 
 def test_weights_lie_in_the_order_in_which_a_pair_passes_them() -> None:

@@ -18,11 +18,15 @@ pytest.importorskip('onnxruntime', reason='needs onnxruntime')
 
 from small_export import OTHER_SHAPE, SHAPE, SMALL, export_small, small_source
 
-from mast3r_ros.config import Precision
+from mast3r_ros.config import ModelVariant, Precision
 from mast3r_ros.errors import ModelError
 from mast3r_ros.export import exporter, size_export
 from mast3r_ros.export.answers import Check, answer_pair, relative_errors
 from mast3r_ros.export.exporter import ExportRequest, export_model
+from mast3r_ros.export.source import ModelSource
+from mast3r_ros.models.catalogue import published_model
+from mast3r_ros.models.checkpoints import Checkpoint
+from mast3r_ros.models.description import ModelDescription, SourceFile, Weights
 from mast3r_ros.models.folder import ModelFolder
 
 TEST = Path(__file__).resolve().parents[1]
@@ -96,6 +100,16 @@ def test_an_export_leaves_the_model_and_nothing_else(made: Path) -> None:
     assert model.description.weights.bytes == (made / 'weights.data').stat().st_size
 
 
+def test_the_description_names_every_licence_of_the_weights() -> None:
+    checkpoint = Checkpoint(SMALL, {}, (SourceFile('small.pth', 0, ''),))
+    source = ModelSource(checkpoint, ModelVariant.DUNE_VIT_SMALL)
+    weights = Weights('weights.data', 0, '')
+    licence = source.describe(Precision.FP32, [(SHAPE, SHAPE)], weights).licence
+    for published in published_model(ModelVariant.DUNE_VIT_SMALL).licences:
+        assert published.name in licence.name
+        assert published.url in licence.url
+
+
 def test_a_size_is_added_without_touching_the_weights(copy: Path) -> None:
     before = everything_in(copy)
     weights = (copy / 'weights.data').stat()
@@ -144,11 +158,13 @@ def test_weights_that_differ_under_one_digest_are_found_out(copy: Path) -> None:
     (copy / 'weights.data').write_bytes(content)
     with pytest.raises(ModelError, match='holds other values'):
         export_small(copy, OTHER_SHAPE)
-    assert ModelFolder.open(copy).description.shapes == (SHAPE,)
+    described = ModelDescription.from_json((copy / 'model.json').read_bytes())
+    assert described.shapes == (SHAPE,)
 
 
 def test_overwrite_replaces_the_model_whole(copy: Path) -> None:
     (copy / 'left over').write_text('of somebody')
+    (copy / 'model.json').write_text('{')  # a damaged model too
     export_small(copy, OTHER_SHAPE, seed=2, overwrite=True)
     model = ModelFolder.open(copy)
     assert model.description.shapes == (OTHER_SHAPE,)
@@ -156,12 +172,14 @@ def test_overwrite_replaces_the_model_whole(copy: Path) -> None:
     assert [path.name for path in copy.parent.iterdir()] == ['model']
 
 
-def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
+@pytest.mark.parametrize('overwrite', [False, True])
+def test_a_folder_of_something_else_is_left_alone(overwrite: bool, tmp_path: Path) -> None:
     folder = tmp_path / 'photos'
     folder.mkdir()
     (folder / 'me.jpg').write_bytes(b'x')
-    with pytest.raises(ModelError, match=r'photos exists and holds no model\.json'):
-        export_small(folder)
+    for place in (folder, folder / 'me.jpg'):
+        with pytest.raises(ModelError, match=f'{place.name} exists and holds no model.json'):
+            export_small(place, overwrite=overwrite)
     assert everything_in(tmp_path) == {'photos/me.jpg': b'x'}
 
 

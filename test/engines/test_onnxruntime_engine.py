@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -58,8 +59,8 @@ def test_it_answers_as_the_published_network(name: str) -> None:
         assert (Output.DESC in engine.provides) == ('desc_1' in errors)
 
 
-def test_the_registry_runs_it_by_its_name_and_by_auto() -> None:
-    for backend in ('onnxruntime', 'cpu', 'auto'):
+def test_the_registry_runs_it_by_its_names() -> None:
+    for backend in ('onnxruntime', 'cpu'):
         config = settings(quick_model()).replace(runtime=RuntimeConfig(backend=backend))
         with get_runtime(config) as engine:
             info = engine.describe()
@@ -119,7 +120,7 @@ def test_tensorrt_inside_onnxruntime_is_refused_where_the_build_lacks_it(tmp_pat
 def test_tensorrt_leaves_what_it_cannot_do_to_cuda_alone_and_keeps_its_engines(
     tmp_path: Path,
 ) -> None:
-    provider = tensorrt(1, tmp_path)
+    provider = tensorrt(1, tmp_path).for_weights('ab' * 32)
     (first, options), (second, _) = as_argument(provider)
     assert (first, second) == ('TensorrtExecutionProvider', 'CUDAExecutionProvider')
     assert options['device_id'] == '1'
@@ -128,6 +129,38 @@ def test_tensorrt_leaves_what_it_cannot_do_to_cuda_alone_and_keeps_its_engines(
     assert not provider.is_processor
     with pytest.raises(EngineUnavailable, match='did not take TensorrtExecutionProvider'):
         provider.check_active(['CUDAExecutionProvider'])
+
+
+def test_engines_that_tensorrt_built_are_kept_apart_by_the_weights_they_hold(
+    tmp_path: Path,
+) -> None:
+    names = ('trt_engine_cache_path', 'trt_timing_cache_path')
+    places = set()
+    for digest in ('ab' * 32, 'cd' * 32, 'ab' * 32, '../../elsewhere'):
+        options = tensorrt(0, tmp_path / 'new').for_weights(digest).options
+        assert options[names[0]] == options[names[1]]
+        places.add(Path(options[names[0]]))
+    assert len(places) == 3
+    assert set((tmp_path / 'new' / 'engines' / 'onnxruntime').iterdir()) == places
+    (tmp_path / 'file').touch()
+    with pytest.raises(EngineUnavailable, match=r'cannot be made: .*; choose another cache_dir'):
+        tensorrt(0, tmp_path / 'file').for_weights('ab' * 32)
+    assert cuda(0).for_weights('ab' * 32) == cuda(0)
+
+
+@pytest.mark.filterwarnings('ignore:Specified provider')
+def test_a_provider_that_fails_is_not_swapped_for_another_in_silence(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    broken = replace(cuda(0), name='NoSuchExecutionProvider')
+    with pytest.raises(EngineUnavailable, match=r'cannot use NoSuch.*Unknown Provider Type'):
+        Sessions(onnxruntime, broken, 1).load('encoder', quick_model() / '84x112_encoder.onnx')
+    assert 'EP Error' not in capsys.readouterr().out
+
+
+def test_the_processor_asked_for_by_the_device_is_no_card() -> None:
+    with pytest.raises(EngineUnavailable, match=r'runtime\.device is -1, which asks for the proc'):
+        CudaEngine(settings(quick_model()).replace(runtime=RuntimeConfig(device=-1)))
 
 
 def test_a_provider_that_a_session_did_not_take_is_an_error() -> None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from pathlib import Path
 
@@ -16,12 +17,19 @@ import torch
 from network_engines import golden_answer, pictures, relative_error, settings
 from tiny_model import CASES, golden_case, quick_model, tiny_model
 
-from mast3r_ros.config import MASt3RRuntimeConfig, ModelConfig, Precision, RuntimeConfig
+from mast3r_ros.config import (
+    BackendType,
+    MASt3RRuntimeConfig,
+    ModelConfig,
+    Precision,
+    RuntimeConfig,
+)
 from mast3r_ros.core.results import Output
 from mast3r_ros.core.views import View
+from mast3r_ros.engines import registry
 from mast3r_ros.engines.pytorch import PyTorchEngine
 from mast3r_ros.engines.registry import get_runtime
-from mast3r_ros.errors import EngineCancelled, ModelError
+from mast3r_ros.errors import EngineCancelled, EngineUnavailable, ModelError
 
 LIMIT = 1e-5  # relative error in norm
 
@@ -59,6 +67,21 @@ def test_the_registry_runs_it_by_its_name() -> None:
             assert info.versions['torch'] == torch.__version__
 
 
+def test_auto_goes_on_to_the_engine_that_runs_the_precision_that_is_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip('onnxruntime', reason='needs onnxruntime')
+    tried = (BackendType.ONNXRUNTIME, BackendType.PYTORCH)
+    monkeypatch.setattr(registry, 'AUTO_ORDER', tried)
+    half = quick_model(precision=Precision.BF16)
+    place = tmp_path / 'models' / 'dune_vit_small' / 'bf16'
+    place.parent.mkdir(parents=True)
+    place.symlink_to(half)
+    for settled in (settings(half), MASt3RRuntimeConfig(cache_dir=tmp_path)):
+        with get_runtime(settled) as engine:
+            assert (engine.describe().name, engine.describe().precision) == ('pytorch', 'bf16')
+
+
 def test_on_the_processor_the_weights_are_the_file_s_own_pages() -> None:
     with PyTorchEngine(settings(quick_model())) as engine:
         engine.infer(*pictures())
@@ -90,6 +113,31 @@ def test_a_stage_is_cancelled_between_its_layers() -> None:
         assert not last
 
 
+def test_it_runs_with_cudnn_and_whole_floats() -> None:
+    seen = []
+    with PyTorchEngine(settings(quick_model())) as engine:
+
+        def note(*_: object) -> None:
+            seen.append((torch.backends.cudnn.enabled, torch.backends.cudnn.allow_tf32))
+
+        for stage in engine._stages.values():
+            stage.module.register_forward_hook(note)
+        engine.infer(*pictures(), outputs=Output.CLOUD_1)
+    assert set(seen) == {(True, False)}
+
+
+def test_the_processor_can_be_chosen_where_there_is_a_card(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
+    monkeypatch.setattr(torch.cuda, 'device_count', lambda: 1)
+    config = settings(quick_model())
+    with PyTorchEngine(config.replace(runtime=RuntimeConfig(device=-1))) as engine:
+        assert engine.describe().device.startswith('cpu, ')
+    with pytest.raises(EngineUnavailable, match=r'runtime\.device is 1 and PyTorch sees 1 card'):
+        PyTorchEngine(config.replace(runtime=RuntimeConfig(device=1)))
+
+
 def test_threads_are_set_in_the_thread_that_runs_it_alone() -> None:
     before = torch.get_num_threads()
     inside = []
@@ -113,8 +161,9 @@ def test_weights_that_end_too_early_are_refused(tmp_path: Path) -> None:
         if path.name == 'weights.data':
             content = content[:1000]
         if path.name == 'model.json':
-            size = (source / 'weights.data').stat().st_size
-            content = content.replace(f'"bytes": {size}'.encode(), b'"bytes": 1000')
+            values = json.loads(content)
+            values['weights'] |= {'bytes': 1000, 'sample': ''}
+            content = json.dumps(values).encode()
         (tmp_path / path.name).write_bytes(content)
     with pytest.raises(ModelError, match='behind the end of the weights'):
         PyTorchEngine(settings(tmp_path))

@@ -25,6 +25,7 @@ from mast3r_ros.export.validation import (
     EngineChoice,
     Outcome,
     PicturePair,
+    faults_as_proof,
     parse_engine,
     record,
     validate,
@@ -89,11 +90,28 @@ def test_the_record_holds_all_that_the_outcome_rests_on(
     assert kept.passed is int8_outcome.passed
     details = kept.details
     assert details['reference'] == 'onnxruntime:fp32'
+    assert details['reference_sources'] == [source.sha256 for source in before.sources]
     assert details['figures']['point_error_p50'] == int8_outcome.figures.point_error_p50
     assert details['limits']['descriptor_cosine_p01'] == 0.995
     assert details['pictures'][0] == {'name': 'left.png', 'sha256': '0'}
     assert details['date'].endswith('+00:00')
     assert json.dumps(details, allow_nan=False)
+
+
+def test_only_a_comparison_with_fp32_and_its_limits_lets_auto_take_int8(
+    int8_outcome: Outcome, copied: EngineChoice
+) -> None:
+    passed = replace(int8_outcome, broken=())
+    record(passed, copied)
+    assert described(copied.folder).is_proven_for('onnxruntime')
+    itself = validate(choice(Precision.INT8), choice(Precision.INT8), [], Limits(0.5))
+    itself = replace(itself, real_pictures=True)
+    found = faults_as_proof(itself, choice(Precision.INT8))
+    assert found == [
+        'the reference is onnxruntime:int8, not fp32',
+        'the limit of descriptor_cosine_p01 is 0.5, below 0.995',
+    ]
+    assert faults_as_proof(passed, choice(Precision.INT8)) == []
 
 
 def test_records_made_at_the_same_time_are_all_kept(

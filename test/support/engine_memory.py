@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A process that prints what an ONNX Runtime engine holds, and leaves when closed, in bytes.
+"""A process that prints what an engine holds, and leaves when closed, in bytes.
 
-In a process of its own: what other engines left in ONNX Runtime's arena would count too.
+In a process of its own: what other engines left in a library's arena would count too.
 """
 
 from __future__ import annotations
@@ -11,7 +11,9 @@ from pathlib import Path
 
 from network_engines import pictures, settings
 
-from mast3r_ros.engines.onnxruntime_engine.engine import ProcessorEngine
+from mast3r_ros.config import MASt3RRuntimeConfig, RuntimeConfig
+from mast3r_ros.core.engine import EngineInterface
+from mast3r_ros.engines.registry import get_runtime
 
 
 def private_bytes() -> int:
@@ -22,16 +24,21 @@ def private_bytes() -> int:
     raise AssertionError('the system does not say')
 
 
-def main(folder: Path) -> None:
+def main(folder: Path, backend: str) -> None:
     """Load a model, answer two pairs, close it."""
-    ProcessorEngine(settings(folder, threads=1)).close()  # what is loaded once a process
+    _engine(folder, backend).close()  # what is loaded once a process
     before = private_bytes()
-    with ProcessorEngine(settings(folder, threads=1)) as engine:
+    with _engine(folder, backend) as engine:
         engine.infer(*pictures())
         engine.infer(*pictures())
         held = private_bytes() - before
     print(held, private_bytes() - before)
 
 
+def _engine(folder: Path, backend: str) -> EngineInterface:
+    config: MASt3RRuntimeConfig = settings(folder, precision='fp32')
+    return get_runtime(config.replace(runtime=RuntimeConfig(backend=backend, num_threads=1)))
+
+
 if __name__ == '__main__':
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), sys.argv[2] if len(sys.argv) > 2 else 'onnxruntime')

@@ -14,7 +14,7 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,9 @@ _WRITTEN_BY = (
     'export/stage*.py',
     'export/weight*.py',
     'export/quantise.py',
+    'export/static_int8.py',
+    'export/calibration.py',
+    'export/bias_correction.py',
 )
 
 CASES = tuple(sorted(path.stem for path in GOLDEN.glob('*.json')))
@@ -146,14 +149,18 @@ QUICK_SHAPE: Shape = (84, 112)  # of a 4:3 image at resolution 112
 def quick_model(
     sizes: Sequence[tuple[Shape, Shape]] = ((QUICK_SHAPE, QUICK_SHAPE),),
     precision: Precision = Precision.FP32,
+    calibrated: bool = False,
 ) -> Path:
-    """Return the folder of the smallest network with every stage, to test what is around it."""
+    """Return the folder of the smallest network with every stage, to test what is around it.
+
+    :param calibrated: whether int8 has ranges from pictures, rather than new ones each time.
+    """
 
     def weights() -> Mapping[str, NDArray[np.float32]]:
         return seeded_state_dict(QUICK, 11)
 
     network = _Network('quick', QUICK, ModelVariant.DUNE_VIT_SMALL, weights)
-    return _exported(network, list(sizes), precision)
+    return _exported(network, list(sizes), precision, calibrated)
 
 
 DUNE_SMALL = Architecture(
@@ -171,14 +178,36 @@ DUNE_SMALL = Architecture(
 )
 
 
-def dune_small_model(shape: Shape, precision: Precision = Precision.FP32) -> Path:
+def dune_small_model(
+    shape: Shape, precision: Precision = Precision.FP32, calibrated: bool = False
+) -> Path:
     """Return the folder of a DUNE small of the published dimensions (1.4 GB), for timing."""
 
     def weights() -> Mapping[str, NDArray[np.float32]]:
         return seeded_state_dict(DUNE_SMALL, 5)
 
     network = _Network('dune_small', DUNE_SMALL, ModelVariant.DUNE_VIT_SMALL, weights)
-    return _exported(network, [(shape, shape)], precision)
+    return _exported(network, [(shape, shape)], precision, calibrated)
+
+
+DUNE_BASE = replace(DUNE_SMALL, enc_dim=768, enc_heads=12)
+MAST3R_LARGE = Architecture('mast3r', 16, 1024, 24, 16, 768, 12, 12, 'dpt', 24)
+
+
+def large_model(
+    name: str, shape: Shape, precision: Precision = Precision.FP32, calibrated: bool = False
+) -> Path:
+    """Return the folder of ``dune_base`` or ``mast3r_large``, of the published dimensions."""
+    architecture, variant = {
+        'dune_base': (DUNE_BASE, ModelVariant.DUNE_VIT_BASE),
+        'mast3r_large': (MAST3R_LARGE, ModelVariant.MAST3R_VIT_LARGE),
+    }[name]
+
+    def weights() -> Mapping[str, NDArray[np.float32]]:
+        return seeded_state_dict(architecture, 5)
+
+    network = _Network(name, architecture, variant, weights)
+    return _exported(network, [(shape, shape)], precision, calibrated)
 
 
 @dataclass(frozen=True)
@@ -190,23 +219,32 @@ class _Network:
 
 
 def _exported(
-    network: _Network, sizes: Sequence[tuple[Shape, Shape]], precision: Precision
+    network: _Network,
+    sizes: Sequence[tuple[Shape, Shape]],
+    precision: Precision,
+    calibrated: bool = False,
 ) -> Path:
-    folder = CACHE / _digest() / f'{network.name}-{precision.value}-{_name(sizes)}'
+    kind = f'{precision.value}{"-calibrated" if calibrated else ""}'
+    folder = CACHE / _digest() / f'{network.name}-{kind}-{_name(sizes)}'
     folder.parent.mkdir(parents=True, exist_ok=True)
     with open(f'{folder}.lock', 'w') as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # tests run in several processes
         if not (folder / 'model.json').is_file():
             _forget_old_ones()
-            _export(network, sizes, precision, folder)
+            _export(network, sizes, precision, folder, calibrated)
     return folder
 
 
 def _export(
-    network: _Network, sizes: Sequence[tuple[Shape, Shape]], precision: Precision, folder: Path
+    network: _Network,
+    sizes: Sequence[tuple[Shape, Shape]],
+    precision: Precision,
+    folder: Path,
+    calibrated: bool,
 ) -> None:
     import torch
 
+    from mast3r_ros.core.benchmark import made_up_pair
     from mast3r_ros.export.exporter import ExportRequest, export_model
     from mast3r_ros.export.source import ModelSource
     from mast3r_ros.models.checkpoints import Checkpoint
@@ -217,7 +255,8 @@ def _export(
     )
     checkpoint = Checkpoint(network.architecture, tensors, (source,))
     model = ModelSource(checkpoint, network.variant, seeded=True)
-    export_model(ExportRequest(model, sizes, precision, folder))
+    pictures = [made_up_pair(320, 240, shift) for shift in (6, 12)] if calibrated else []
+    export_model(ExportRequest(model, sizes, precision, folder, pictures=pictures))
 
 
 @functools.cache

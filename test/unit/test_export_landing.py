@@ -47,6 +47,24 @@ def test_a_new_folder_replaces_the_old_one(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [target]
 
 
+@pytest.mark.parametrize('there', [True, False])
+def test_a_link_keeps_leading_to_the_model_however_often_it_is_replaced(
+    there: bool, tmp_path: Path
+) -> None:
+    (tmp_path / 'other disk').mkdir()
+    real = tmp_path / 'other disk' / 'model'
+    if there:
+        filled(real, 'old')
+    link = tmp_path / 'target'
+    link.symlink_to(real)
+    for _ in range(2):
+        replace(link)
+        assert link.is_symlink()
+        assert (real / 'model').read_text() == 'new'
+    assert sorted(tmp_path.iterdir()) == [real.parent, link]
+    assert list(real.parent.iterdir()) == [real]
+
+
 def test_what_is_not_landed_goes(tmp_path: Path) -> None:
     with new_folder(tmp_path / 'deep' / 'target') as folder:
         filled(folder, 'new')

@@ -34,14 +34,16 @@ class OnnxRuntimeEngine(NetworkEngine):
     ) -> None:
         self._library = _onnxruntime()
         provider.check(self._library.get_available_providers())
-        self._provider = provider
         self._num_threads = config.runtime.num_threads or usable_cores()
-        super().__init__(
-            backend.value, config, find_model(config, backend.value, provider.precisions)
-        )
+        folder = find_model(config, backend.value, provider.precisions)
+        super().__init__(backend.value, config, folder, provider.place)
+        provider = provider.for_weights(folder.description.weights.sha256)
+        self._provider = provider
         self._sessions = Sessions(self._library, provider, self._num_threads)
         self._run_options = self._library.RunOptions()
         self._warm_up()
+        if not provider.is_processor:
+            self.self_check()
 
     def to_host(self, value: Any) -> NDArray[Any]:
         """Return a stage's output as an array in this process's memory."""
@@ -57,7 +59,7 @@ class OnnxRuntimeEngine(NetworkEngine):
         """Say what runs and on what."""
         device = f'cpu, {self._num_threads} threads'
         if not self._provider.is_processor:
-            device = f'{self._provider.device}:{self._provider.device_index}'
+            device = self._provider.place
         model = self.folder.description
         versions = {
             'onnxruntime': str(self._library.__version__),
@@ -118,6 +120,11 @@ class CudaEngine(OnnxRuntimeEngine):
 
 def _card_provider(config: MASt3RRuntimeConfig) -> Provider:
     index = config.runtime.device
+    if index < 0:
+        raise EngineUnavailable(
+            f'runtime.device is {index}, which asks for the processor, and the cuda engine runs '
+            'on a card alone; give the index of a card, or another runtime.backend'
+        )
     if config.runtime.card_provider is CardProvider.TENSORRT:
         return tensorrt(index, config.cache_folder)
     return cuda(index)

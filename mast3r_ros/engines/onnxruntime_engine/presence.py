@@ -19,6 +19,11 @@ def cuda_obstacle(devices: Path = Path('/dev')) -> str:
             'this onnxruntime is built without CUDA; uninstall it and '
             "pip install 'mast3r_ros[cuda]'"
         )
+    return card_obstacle(devices)
+
+
+def card_obstacle(devices: Path = Path('/dev')) -> str:
+    """Return that no NVIDIA card can be used here, or an empty text."""
     if not any(next(devices.glob(pattern), None) for pattern in _CARDS):
         return f'there is no NVIDIA card, or no driver for it ({devices}/nvidia0 is missing)'
     return ''

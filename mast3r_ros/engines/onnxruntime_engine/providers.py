@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ class Provider:
     :param precisions: what it runs, best first.
     :param package: the pip package that has it.
     :param beside: what may run the parts that this one leaves; on the same device.
+    :param engines: folder of what it builds of graphs, with a folder for each model's weights.
     """
 
     name: str
@@ -30,11 +32,40 @@ class Provider:
     package: str
     options: Mapping[str, str] = field(default_factory=dict)
     beside: tuple[Provider, ...] = ()
+    engines: Path | None = None
 
     @property
     def is_processor(self) -> bool:
         """Whether it is the processor, which needs no other to fall back on."""
         return self.device == 'cpu'
+
+    @property
+    def place(self) -> str:
+        """The device with its number: ``cpu``, ``cuda:0``."""
+        return self.device if self.is_processor else f'{self.device}:{self.device_index}'
+
+    def for_weights(self, digest: str) -> Provider:
+        """Return it with a folder for what it builds of one model, which is made here.
+
+        ONNX Runtime knows a built engine by the graph's name and layers alone, which other
+        weights share.
+
+        :param digest: of the weights, as the model's description has it.
+        :raises EngineUnavailable: the folder cannot be made.
+        """
+        if self.engines is None:
+            return self
+        # A description may say anything: its text is no name of a folder.
+        folder = self.engines / hashlib.sha256(digest.encode()).hexdigest()[:16]
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise EngineUnavailable(
+                f'{self.name} keeps what it builds in {folder}, which cannot be made: '
+                f'{error.strerror}; choose another cache_dir'
+            ) from error
+        places = ('trt_engine_cache_path', 'trt_timing_cache_path')
+        return replace(self, options={**self.options, **dict.fromkeys(places, str(folder))})
 
     def check(self, available: Sequence[str]) -> None:
         """Raise unless this build of ONNX Runtime has the provider."""
@@ -94,7 +125,6 @@ def tensorrt(index: int, cache_folder: Path) -> Provider:
     :param cache_folder: where the engines are kept; the first start takes minutes.
     """
     helper = cuda(index)
-    engines = str(cache_folder / 'engines' / 'onnxruntime')
     return Provider(
         name='TensorrtExecutionProvider',
         device=helper.device,
@@ -107,11 +137,10 @@ def tensorrt(index: int, cache_folder: Path) -> Provider:
             'trt_fp16_enable': '0',
             'trt_layer_norm_fp32_fallback': '1',
             'trt_engine_cache_enable': '1',
-            'trt_engine_cache_path': engines,
             'trt_timing_cache_enable': '1',
-            'trt_timing_cache_path': engines,
         },
         beside=(helper,),
+        engines=cache_folder / 'engines' / 'onnxruntime',
     )
 
 

@@ -17,6 +17,7 @@ _log = logging.getLogger(__name__)
 
 _KEPT_SIZES = 2  # of each stage: a pair of unlike views needs two encoders; each holds its weights
 _ERRORS_ONLY = 3  # of ONNX Runtime's log
+_PROVIDER_ERRORS = ('RuntimeError', 'ValueError', 'EPFail')
 
 
 class StageSession:
@@ -29,12 +30,13 @@ class StageSession:
         self._library = library
         self._provider = provider
         try:
+            # Without the last argument it would try again with other providers, by itself.
             self._session = library.InferenceSession(
-                str(path), options, providers=as_argument(provider)
+                str(path), options, providers=as_argument(provider), enable_fallback=0
             )
         except Exception as error:
             raise _load_error(error, path, provider) from error
-        self._session.disable_fallback()
+        self._session.disable_fallback()  # of runs, where an old library ignored the above
         provider.check_active(self._session.get_providers())
         self._inputs = {item.name: tuple(item.shape) for item in self._session.get_inputs()}
         self._outputs = [item.name for item in self._session.get_outputs()]
@@ -139,7 +141,7 @@ def _has_shared_arena(library: Any) -> bool:
         )
         # No limit, grown by just what is asked for; the other two stay at their defaults.
         library.create_and_register_allocator(memory, library.OrtArenaCfg(0, 1, -1, -1))
-    except Exception as error:  # somebody else may have made one: it serves as well
+    except Exception as error:  # too old, or there is somebody's, of which nothing is known
         _log.info('ONNX Runtime keeps an arena for each session: %s', first_line(error))
         return False
     return True
@@ -160,6 +162,11 @@ def _load_error(error: Exception, path: Path, provider: Provider) -> Exception:
         return EngineUnavailable(
             f'{provider.name} of this onnxruntime cannot run {path.name}: {said}; export another '
             'precision or update onnxruntime'
+        )
+    if kind in _PROVIDER_ERRORS and not provider.is_processor:
+        return EngineUnavailable(
+            f'ONNX Runtime cannot use {provider.name}: {said}; its libraries or the driver are '
+            'missing or of another version'
         )
     if 'IR version' in said or 'opset' in said.lower():
         return EngineUnavailable(f'this onnxruntime is too old for {path.name}: {said}; update it')

@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a network engine remembers of one view."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mast3r_ros.core.engine import Features
+from mast3r_ros.core.results import FloatArray
+from mast3r_ros.core.views import Grid
+from mast3r_ros.errors import EngineFailed
+from mast3r_ros.models.description import Shape
+
+
+class NetworkFeatures(Features):
+    """The encoder's tokens of one view, where the engine left them.
+
+    :param tokens: in the engine's own type.
+    :param nbytes: memory that they take.
+    :param to_host: brings them into this process's memory.
+    """
+
+    def __init__(
+        self,
+        grid: Grid,
+        engine_key: str,
+        tokens: Any,
+        nbytes: int,
+        to_host: Callable[[Any], NDArray[Any]],
+    ) -> None:
+        super().__init__(grid, engine_key)
+        self._tokens = tokens
+        self._nbytes = nbytes
+        self._to_host = to_host
+
+    @property
+    def tokens(self) -> Any:
+        """The tokens in the engine's own type."""
+        if self._tokens is None:
+            raise EngineFailed('the features were released; encode the view again')
+        return self._tokens
+
+    @property
+    def shape(self) -> Shape:
+        """Height and width of the network input they come from."""
+        return self.grid.height, self.grid.width
+
+    @property
+    def nbytes(self) -> int:
+        """Memory it holds, in bytes."""
+        return 0 if self._tokens is None else self._nbytes
+
+    def global_descriptor(self) -> FloatArray:
+        """Return the direction of the mean token."""
+        tokens = np.asarray(self._to_host(self.tokens), np.float32)
+        mean: FloatArray = tokens.reshape(-1, tokens.shape[-1]).mean(axis=0)
+        mean /= np.float32(max(float(np.linalg.norm(mean)), 1e-12))
+        return mean
+
+    def release(self) -> None:
+        """Give the tokens back."""
+        self._tokens = None

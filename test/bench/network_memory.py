@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A process that prints the memory that an engine has for itself after two pairs, in bytes."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+from mast3r_ros.config import MASt3RRuntimeConfig, ModelConfig, RuntimeConfig
+from mast3r_ros.core.benchmark import made_up_pair
+from mast3r_ros.core.memory import give_back_memory
+from mast3r_ros.engines.registry import get_runtime
+
+
+def main(folder: Path, backend: str, precision: str, shape: tuple[int, int], threads: int) -> None:
+    """Load a model with all its stages, answer two pairs, print what is held."""
+    model = ModelConfig(path=folder, shape=shape, precision=precision)
+    runtime = RuntimeConfig(backend=backend, num_threads=threads)
+    pair = made_up_pair(shape[1], shape[0])
+    before = _private_bytes()
+    with get_runtime(MASt3RRuntimeConfig(model=model, runtime=runtime)) as engine:
+        for _ in range(2):
+            engine.infer(*pair)
+        give_back_memory()
+        print(_private_bytes() - before)
+
+
+def _private_bytes() -> int:
+    """Return the memory that is this process's alone; pages of files are not."""
+    for line in Path('/proc/self/smaps_rollup').read_text(encoding='ascii').splitlines():
+        if line.startswith('Anonymous:'):
+            return int(line.split()[1]) * 1024
+    raise SystemExit('the system does not say')
+
+
+if __name__ == '__main__':
+    arguments = json.loads(sys.argv[1])
+    main(Path(arguments[0]), *arguments[1:])
