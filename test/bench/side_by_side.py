@@ -63,6 +63,7 @@ def compare(
     other_name: str,
     rounds: int = 7,
     goal: float | None = None,
+    goal_ms: float | None = None,
     facts: dict[str, Any] | None = None,
 ) -> Row:
     """Time both in turn, ours first in every other round, after one warm-up each."""
@@ -85,6 +86,7 @@ def compare(
         max(ratios),
         facts or {},
         goal,
+        goal_ms,
     )
 
 
