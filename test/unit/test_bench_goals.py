@@ -27,7 +27,7 @@ def row(bench, **changes):
 def test_a_goal_that_is_reached_or_not_set_is_not_missed(bench, goals):
     reached = row(bench, **goals)
     assert reached.as_dict()['misses'] == []
-    assert 'MISSED' not in bench._line(reached)
+    assert 'MISSED' not in bench.line(reached)
 
 
 @pytest.mark.parametrize(
@@ -40,7 +40,7 @@ def test_a_goal_that_is_reached_or_not_set_is_not_missed(bench, goals):
 def test_a_goal_that_is_missed_is_said(bench, goals, words):
     missed = row(bench, **goals)
     assert missed.as_dict()['misses'] == [words]
-    assert f'GOAL MISSED: {words}' in bench._line(missed)
+    assert f'GOAL MISSED: {words}' in bench.line(missed)
 
 
 def test_what_the_node_adds_has_its_goals_in_milliseconds(bench):
