@@ -7,7 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from mast3r_ros.export.landing import finish_files, land, new_folder, unfinished_name
+from mast3r_ros.export.landing import (
+    added_files,
+    finish_files,
+    land,
+    new_folder,
+    unfinished_name,
+)
 
 
 def filled(folder: Path, word: str) -> Path:
@@ -78,3 +84,10 @@ def test_files_get_their_names_when_they_are_finished(tmp_path: Path) -> None:
     finish_files([path])
     assert path.read_text() == 'new'
     finish_files([])
+
+
+def test_what_a_killed_export_left_goes_files_and_folders_alike(tmp_path: Path) -> None:
+    (unfinished_name(tmp_path / 'graph')).touch()
+    filled(unfinished_name(tmp_path / 'packages'), 'half')
+    with added_files(tmp_path):
+        assert list(tmp_path.iterdir()) == []
