@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from mast3r_ros.choices import ModelVariant, Precision
 from mast3r_ros.cli import target_coreml, target_tensorrt
 from mast3r_ros.cli.command import make_parser, run_command, size_option
+from mast3r_ros.cli.lasting_interrupt import LastingInterrupt
 from mast3r_ros.cli.progress import Progress
 from mast3r_ros.errors import InvalidInput
 
@@ -142,10 +143,16 @@ def _run(arguments: argparse.Namespace) -> int:
     start_s = time.monotonic()
     require_exporter()
     progress = Progress(sys.stderr, _NAME)
+
+    def show(fraction: float, text: str) -> None:
+        interrupt.check()  # the exporter's libraries may have swallowed it
+        progress.show(fraction, text)
+
     try:
-        progress.show(0.0, 'reading the weights')
-        request = _request(arguments)
-        report = export_model(request, progress.show)
+        with LastingInterrupt() as interrupt:
+            show(0.0, 'reading the weights')
+            request = _request(arguments)
+            report = export_model(request, show)
     finally:
         progress.close()
     facts = _facts(request, report, time.monotonic() - start_s)
