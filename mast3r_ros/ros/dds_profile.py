@@ -6,7 +6,11 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from ament_index_python.packages import PackageNotFoundError, get_package_share_directory
+from ament_index_python.packages import (
+    PackageNotFoundError,
+    get_package_share_directory,
+    get_packages_with_prefixes,
+)
 
 PROFILE_VARIABLES = ('FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_DEFAULT_PROFILES_FILE')
 """Where Fast DDS looks for its settings: up to Jazzy, and from Kilted on."""
@@ -29,4 +33,10 @@ def give_pictures_room() -> None:
         return
     profile = Path(share, 'config', 'fastdds.xml')
     if profile.is_file():
-        os.environ.update(dict.fromkeys(PROFILE_VARIABLES, str(profile)))
+        os.environ[profile_variable()] = str(profile)
+
+
+def profile_variable() -> str:
+    """Return the variable that this Fast DDS reads: a newer one that finds both reads both."""
+    older, newer = PROFILE_VARIABLES
+    return older if 'fastrtps_cmake_module' in get_packages_with_prefixes() else newer

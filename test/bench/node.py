@@ -35,8 +35,9 @@ def rows() -> Iterator[Row | Missing]:
         return
     yield from _rows(NAME, {})
     profile = str(HERE.parents[1] / 'config' / 'fastdds.xml')
-    names = ('FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_DEFAULT_PROFILES_FILE')
-    yield from _rows(f'{NAME}, with config/fastdds.xml', dict.fromkeys(names, profile))
+    from mast3r_ros.ros.dds_profile import profile_variable
+
+    yield from _rows(f'{NAME}, with config/fastdds.xml', {profile_variable(): profile})
 
 
 def _rows(name: str, variables: dict[str, str]) -> Iterator[Row | Missing]:

@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from mast3r_ros.ros.dds_profile import profile_variable
+
 PROFILE = Path(__file__).resolve().parents[2] / 'config' / 'fastdds.xml'
-PROFILE_VARIABLES = ('FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_DEFAULT_PROFILES_FILE')
 BURST_BYTES = 2 * 640 * 480 * (3 + 1)  # two pictures and two masks
 
 FIND_SEGMENTS = """
@@ -149,7 +150,7 @@ def test_the_profile_for_pictures_is_taken_by_the_middleware():
     room = int(ET.parse(PROFILE).find('.//{*}segment_size').text)
     assert room > 4 * BURST_BYTES
     sizes = []
-    for profile in ({}, dict.fromkeys(PROFILE_VARIABLES, str(PROFILE))):
+    for profile in ({}, {profile_variable(): str(PROFILE)}):
         done = subprocess.run(
             [sys.executable, '-c', FIND_SEGMENTS],
             env={**os.environ, **profile},

@@ -38,8 +38,13 @@ from rclpy.node import Node
 from mast3r_ros.ros.executable import run_nodes
 
 class Bad(Node):
+    asked = 0
+
     def destroy_node(self):
-        raise RuntimeError('it does not want to end')
+        self.asked += 1
+        if self.asked == 1:  # from Kilted on, ROS asks once more when it ends
+            raise RuntimeError('it does not want to end')
+        super().destroy_node()
 
 class Good(Node):
     def destroy_node(self):
@@ -70,6 +75,7 @@ def run(script, **variables):
 def test_a_program_has_room_for_pictures_unasked():
     printed, errors = run(TELL_ROOM)
     assert int(printed[0]) >= ROOM_BYTES, errors
+    assert 'XMLPARSER' not in errors
 
 
 @pytest.mark.parametrize('name', VARIABLES)
