@@ -129,7 +129,7 @@ def _time_in_turn(
 ) -> Times:
     """Return milliseconds by engine and job; those of the official way under None."""
     times: Times = {}
-    for turn in range(case.rounds + 1):
+    for _ in range(case.rounds):  # all have answered once, so none is cold
         spent: dict[tuple[Candidate | None, str], float] = {}
         start = time.perf_counter()
         result = official.infer(*pair)
@@ -144,7 +144,7 @@ def _time_in_turn(
                 if matches:
                     engine.match_result(result)
                 spent[candidate, job] = (time.perf_counter() - start) * 1e3
-        for key, value in spent.items() if turn else ():
+        for key, value in spent.items():
             times.setdefault(key, []).append(value)
     return times
 
