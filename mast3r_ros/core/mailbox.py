@@ -6,7 +6,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Generic, TypeVar
 
 from mast3r_ros.errors import Mast3rError
@@ -23,7 +23,7 @@ class Mailbox(Generic[ItemT]):
 
     :param limit: places.
     :param keep_all: a full box raises :class:`MailboxFull`; otherwise its oldest item is
-        displaced and counted in ``drops``.
+        displaced. Either is counted in ``drops``.
     :param on_put: called after each put, outside any lock.
     """
 
@@ -45,6 +45,20 @@ class Mailbox(Generic[ItemT]):
             self._items.append((item, time.perf_counter()))
         if self._on_put is not None:
             self._on_put()
+
+    def put_all(self, items: Iterable[ItemT]) -> None:
+        """Leave several items, each that finds a place.
+
+        :raises MailboxFull: some found none; each of those is counted.
+        """
+        full: MailboxFull | None = None
+        for item in items:
+            try:
+                self.put(item)
+            except MailboxFull as error:
+                full = error
+        if full is not None:
+            raise full
 
     def take(self) -> tuple[ItemT, float] | None:
         """Return the oldest item and how long it waited in milliseconds, or None."""
@@ -68,6 +82,7 @@ class Mailbox(Generic[ItemT]):
 
     def _make_room(self) -> None:
         if self._keep_all:
+            self.drops['overflow'] += 1
             raise MailboxFull(
                 f'the queue holds {self._limit} pairs and the engine is slower than the input; '
                 'slow the input down or raise the queue limit'

@@ -15,7 +15,6 @@ from dataclasses import replace
 from mast3r_ros.config import PairingMode, PipelineConfig
 from mast3r_ros.core.cameras import Camera, Matrix
 from mast3r_ros.core.engine import EngineInterface
-from mast3r_ros.core.mailbox import MailboxFull
 from mast3r_ros.core.pair_processor import PairProcessor
 from mast3r_ros.core.pairing import Pairing, ViewPair, make_pairing
 from mast3r_ros.core.poses import as_pose, check_baseline, stereo_pose
@@ -112,15 +111,7 @@ class Pipeline:
 
         :raises MailboxFull: every pair is to be kept and there is no room; each is counted.
         """
-        full: MailboxFull | None = None
-        for pair in pairs:
-            try:
-                self._box.put(pair)
-            except MailboxFull as error:
-                full = error
-                self._count('overflow')
-        if full is not None:
-            raise full
+        self._box.put_all(pairs)
 
     def pair_up(self, source: str, frame: Frame) -> list[ViewPair]:
         """Take a frame in and return the pairs complete now, to be answered."""

@@ -31,6 +31,8 @@ from mast3r_ros.wire.pose_fields import (
 from mast3r_ros.wire.sequence_topics import KEYFRAME, MAP, ODOMETRY, PATH, SEQUENCE_TOPICS
 from mast3r_ros.wire.stamps import header_fields
 
+_MOST_OF_THE_TIME = 0.1  # of the engine's thread, that map and path may take
+
 
 class SequenceOutputs:
     """Publishes where a camera is to whoever listens.
@@ -43,7 +45,7 @@ class SequenceOutputs:
     ) -> None:
         self._config = config
         self._node = node
-        self._summed_up_s = float('-inf')  # when map and path were last published
+        self._next_summary_s = float('-inf')  # when map and path are due
         self._tf = _tf_publisher(node) if config.sequence.publish_tf else None
         self.publishers = Publishers(node, SEQUENCE_TOPICS, on_change, latched=[MAP])
 
@@ -62,9 +64,11 @@ class SequenceOutputs:
         if found.T_world_camera is not None:
             self._publish_pose(found, view)
         now_s = time.monotonic()
-        if now_s - self._summed_up_s >= self._config.sequence.map_period_s:
-            self._summed_up_s = now_s
+        if now_s >= self._next_summary_s:
             self._publish_summary(follower, found.stamp_ns)
+            spent_s = time.monotonic() - now_s
+            rest_s = max(self._config.sequence.map_period_s, spent_s / _MOST_OF_THE_TIME)
+            self._next_summary_s = now_s + rest_s
 
     def close(self) -> None:
         """Destroy the publishers."""

@@ -147,10 +147,12 @@ class Session:
     def _take(self, source: str, frame: LazyView) -> None:
         try:
             pairs = self.pipeline.pair_up(source, frame)
-            if self.following is not None:
-                self.following.add(pairs)
-            if self.outputs.needed:
-                self.pipeline.submit(pairs)
+            try:
+                if self.outputs.needed:
+                    self.pipeline.submit(pairs)
+            finally:  # that one queue is full is no reason for the other to miss a pair
+                if self.following is not None:
+                    self.following.add(pairs)
         except Mast3rError as error:  # a full queue: said, and the next image is taken again
             self._say(str(error))
 

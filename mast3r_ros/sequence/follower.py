@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from mast3r_ros.config import PairingMode, PipelineConfig
 from mast3r_ros.core.cameras import Camera
 from mast3r_ros.core.engine import EngineInterface
-from mast3r_ros.core.mailbox import MailboxFull
 from mast3r_ros.core.pairing import ViewPair
 from mast3r_ros.core.results import ScaleSource
 from mast3r_ros.core.views import View
@@ -74,7 +73,7 @@ class Follower:
         self._on_frame = on_frame
         self._on_problem = on_problem
         self._answers = EngineAnswers(worker, config)
-        self._fresh = True
+        self._failed: Counter[str] = Counter()
         self._begin()
         self._box = worker.open_mailbox(
             self._follow, self._fail, limit=queue_limit, keep_all=queue_limit > 1
@@ -83,21 +82,15 @@ class Follower:
     @property
     def drops(self) -> dict[str, int]:
         """How many pairs were not followed, by reason."""
-        return dict(self._box.drops + self._failed)
+        # Copies at once: another thread may count on.
+        return dict(Counter(dict(self._box.drops)) + Counter(dict(self._failed)))
 
     def add(self, pairs: list[ViewPair]) -> None:
         """Have pairs followed without waiting, the newest first.
 
         :raises MailboxFull: every pair is to be kept and there is no room.
         """
-        full: MailboxFull | None = None
-        for pair in pairs:
-            try:
-                self._box.put(pair)
-            except MailboxFull as error:
-                full = error
-        if full is not None:
-            raise full
+        self._box.put_all(pairs)
 
     def reset(self) -> None:
         """Begin a new world with the next frame."""
@@ -112,7 +105,6 @@ class Follower:
         self.tracker = Tracker(self._answers, self._config)
         self.map = SequenceMap(self.tracker.keyframes, self._config)
         self.way = Way()
-        self._failed: Counter[str] = Counter()
         self._counts: Counter[TrackingState] = Counter()
         self._camera: Camera | None = None  # where no calibration comes
         self._waiting: list[View] = []

@@ -164,3 +164,14 @@ def test_the_newest_pair_wins():
         seen.follower._worker.call(lambda engine: None)
     assert [found.stamp_ns for found, _ in seen.frames] == [views[-1].stamp_ns]
     assert seen.follower.drops == {'superseded': len(pairs) - 1}
+
+
+def test_what_was_dropped_stays_counted_when_a_new_world_begins():
+    shots = walk(4)
+    with following(shots, STEREO) as seen:
+        seen.show(*views_of(shots[:2]))
+        lost = dict(seen.follower.drops)
+        seen.follower.reset()
+        seen.show(*views_of(shots[2:], start_ns=10**10))
+        assert lost['failed'] == 2
+        assert seen.follower.drops == {'failed': 4}

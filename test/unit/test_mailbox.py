@@ -91,3 +91,11 @@ def test_puts_from_many_threads_lose_nothing_uncounted() -> None:
         received += taken(box)
     received += taken(box)
     assert len(received) + box.drops['superseded'] == 2000
+
+
+def test_of_several_items_each_that_finds_a_place_is_left_and_the_others_are_counted():
+    box = Mailbox(limit=2, keep_all=True)
+    with pytest.raises(MailboxFull):
+        box.put_all('abcd')
+    assert [box.take()[0], box.take()[0]] == ['a', 'b']
+    assert box.drops == {'overflow': 2}
