@@ -45,7 +45,7 @@ def rows() -> Iterator[Row]:
             lambda: _plain_cloud(pair),
             other_name=f'SGBM of {DISPARITIES} disparities, reprojectImageTo3D',
             rounds=15,
-            goal_ms=1e3 / PAIRS_PER_S,
+            goal_pairs_per_s=PAIRS_PER_S,
             facts={
                 **_rate(_cloud(engine, pair)),
                 **(_accuracy(engine) if has_pictures else {}),

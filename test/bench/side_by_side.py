@@ -25,6 +25,7 @@ class Row:
     facts: dict[str, Any] = field(default_factory=dict)  # what else was measured: rates, errors
     goal: float | None = None  # the ratio to reach, where one is set
     goal_ms: float | None = None  # what ours is to stay within, where that is set
+    goal_pairs_per_s: float | None = None  # of the fact pairs_per_s: ours alone, again and again
 
     @property
     def misses(self) -> list[str]:
@@ -34,6 +35,9 @@ class Row:
             found.append(f'{self.ratio:.2f}x is less than the goal of {self.goal:g}x')
         if self.goal_ms is not None and self.ours_ms > self.goal_ms:
             found.append(f'{self.ours_ms:.2f} ms is more than the goal of {self.goal_ms:g} ms')
+        rate = self.facts.get('pairs_per_s')
+        if self.goal_pairs_per_s is not None and rate < self.goal_pairs_per_s:
+            found.append(f'{rate:.1f} pairs/s is less than the goal of {self.goal_pairs_per_s:g}')
         return found
 
     def as_dict(self) -> dict[str, Any]:
@@ -63,7 +67,7 @@ def compare(
     other_name: str,
     rounds: int = 7,
     goal: float | None = None,
-    goal_ms: float | None = None,
+    goal_pairs_per_s: float | None = None,
     facts: dict[str, Any] | None = None,
 ) -> Row:
     """Time both in turn, ours first in every other round, after one warm-up each."""
@@ -86,7 +90,7 @@ def compare(
         max(ratios),
         facts or {},
         goal,
-        goal_ms,
+        goal_pairs_per_s=goal_pairs_per_s,
     )
 
 

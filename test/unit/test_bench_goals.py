@@ -35,6 +35,10 @@ def test_a_goal_that_is_reached_or_not_set_is_not_missed(bench, goals):
     [
         ({'goal': 2.5}, '2.00x is less than the goal of 2.5x'),
         ({'goal_ms': 7.5}, '8.00 ms is more than the goal of 7.5 ms'),
+        (
+            {'goal_pairs_per_s': 30.0, 'facts': {'pairs_per_s': 29.0}},
+            '29.0 pairs/s is less than the goal of 30',
+        ),
     ],
 )
 def test_a_goal_that_is_missed_is_said(bench, goals, words):
