@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from network_rows import CANDIDATES, NetworkCase, missing_libraries, network_rows
+from network_rows import ALL_CANDIDATES, NetworkCase, missing_libraries, network_rows
 from run import line, processor
 
 NETWORKS = (
@@ -39,7 +39,7 @@ def main() -> int:
     for name, title, shape in NETWORKS:
         export = functools.partial(large_model, name)
         case = NetworkCase('full', title, shape, export, rounds=2)
-        for candidate in CANDIDATES:
+        for candidate in ALL_CANDIDATES:
             key = f'{title}, {candidate.name}'
             if key in done:
                 print(f'{key}: measured before', flush=True)

@@ -26,13 +26,17 @@ class Row:
     goal: float | None = None  # the ratio to reach, where one is set
     goal_ms: float | None = None  # what ours is to stay within, where that is set
     goal_pairs_per_s: float | None = None  # of the fact pairs_per_s: ours alone, again and again
+    at_most: float | None = None  # the ratio if ours ran at the processor's peak, if that is known
 
     @property
     def misses(self) -> list[str]:
         """The goals that are not reached, in words."""
         found = []
         if self.goal is not None and self.ratio < self.goal:
-            found.append(f'{self.ratio:.2f}x is less than the goal of {self.goal:g}x')
+            words = f'{self.ratio:.2f}x is less than the goal of {self.goal:g}x'
+            if self.at_most is not None and self.at_most < self.goal:
+                words += f'; products at the peak of this processor would make {self.at_most:.1f}x'
+            found.append(words)
         if self.goal_ms is not None and self.ours_ms > self.goal_ms:
             found.append(f'{self.ours_ms:.2f} ms is more than the goal of {self.goal_ms:g} ms')
         rate = self.facts.get('pairs_per_s')

@@ -8,6 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from mast3r_ros.core.results import Output
+from mast3r_ros.models.architecture import Architecture
+from mast3r_ros.models.work import pair_work
+
 BENCH = Path(__file__).resolve().parents[1] / 'bench'
 
 
@@ -45,6 +49,32 @@ def test_a_goal_that_is_missed_is_said(bench, goals, words):
     missed = row(bench, **goals)
     assert missed.as_dict()['misses'] == [words]
     assert f'GOAL MISSED: {words}' in bench.line(missed)
+
+
+def test_a_goal_above_the_peak_of_the_processor_says_so(bench):
+    missed = row(bench, goal=6.0, at_most=4.2)
+    words = 'products at the peak of this processor would make 4.2x'
+    assert missed.misses == [f'2.00x is less than the goal of 6x; {words}']
+    within = row(bench, goal=3.0, at_most=4.2)
+    assert within.misses == ['2.00x is less than the goal of 3x']
+    assert 'at most 4.2x at the peak' in bench.line(within)
+
+
+def test_the_least_time_counts_what_is_asked_for_in_the_numbers_it_runs_in(bench):
+    least_ms = importlib.import_module('ceiling').least_ms
+    small = Architecture('mast3r', 16, 64, 1, 1, 64, 4, 1, 'dpt', 24)
+    peaks = {'fp32': 1e9, 'bf16': 2e9, 'int8': 4e9}
+    asked = {
+        kind: least_ms(small, (64, 64), outputs, kind, peaks)
+        for kind, outputs in (('fp32', Output.ALL), ('bf16', Output.ALL), ('int8', Output.DESC))
+    }
+    work = pair_work(small, (64, 64), (64, 64))
+    assert asked['fp32'] == pytest.approx(sum(work.values()) / 1e6)
+    assert asked['bf16'] == pytest.approx(asked['fp32'] / 2)
+    assert asked['int8'] == pytest.approx((sum(work.values()) - work['points']) / 4e6)
+    both = least_ms(small, (64, 64), Output.CLOUD_1 | Output.CLOUD_2, 'int8', peaks)
+    one = least_ms(small, (64, 64), Output.CLOUD_1, 'int8', peaks)
+    assert both - one == pytest.approx(work['points'] / 2 / 2e6)  # convolutions, in bfloat16
 
 
 def test_what_the_node_adds_has_its_goals_in_milliseconds(bench):
