@@ -11,8 +11,9 @@ import io
 import json
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -26,7 +27,6 @@ FOLDER = ROOT / 'docs' / 'pictures'
 sys.path.append(str(ROOT / 'test'))
 
 from mast3r_ros.cli import match  # noqa: E402
-from mast3r_ros.core.cameras import Camera  # noqa: E402
 from mast3r_ros.core.views import ImageArray  # noqa: E402
 from mast3r_ros.sim.config import SimConfig  # noqa: E402
 from mast3r_ros.viewer.lettering import write  # noqa: E402
@@ -48,6 +48,8 @@ _SAME_PAGE = 6.0  # mean difference in grey levels of two pages that show the sa
 _DIAGRAM_PX = 260  # the first of four diagrams of errors: that of the position
 _PAGE_FRAMES = range(20, 41, 2)
 _PAGE_PORT = 18900
+_FEED_S = 0.5
+_SETTLE_S = 4.0
 
 
 def main() -> int:
@@ -63,7 +65,7 @@ def main() -> int:
 
 def of_a_pair(folder: Path) -> None:
     """Draw what mast3r-match draws of one stereo pair and its true depth."""
-    report = run_match(write_pair(folder))
+    report = run_match(words_for_a_pair(folder))
     print(f'error of the depth: {report["depth_error"]}')
     drawn = {name: read(folder / f'{name}.png') for name in ('depth', 'confidence', 'error')}
     for name, picture in drawn.items():
@@ -96,39 +98,18 @@ def run_match(words: list[str]) -> dict[str, Any]:
     return dict(json.loads(said.getvalue()))
 
 
-def write_pair(folder: Path) -> list[str]:
+def words_for_a_pair(folder: Path) -> list[str]:
     """Write a stereo pair, its calibration and its true depth; return what matches it."""
-    from mast3r_ros.sim.rendering import PairRenderer
-    from mast3r_ros.sim.scene import Scene
+    from mast3r_ros.sim.pair_files import write_pair
 
-    pair = PairRenderer(FLIGHT, Scene.make(FLIGHT.seed, FLIGHT.period_s)).render(PAIR)
-    words = []
-    for name, side in zip(('left', 'right'), pair.sides, strict=True):
-        Image.fromarray(side.image).save(folder / f'{name}.png')
-        words.append(str(folder / f'{name}.png'))
-    np.save(folder / 'truth.npy', pair.sides[0].depth)
-    for number, (name, camera) in enumerate(
-        zip(('left', 'right'), FLIGHT.cameras(), strict=True), 1
-    ):
-        write_calibration(folder / f'{name}.yaml', camera)
+    write_pair(folder, FLIGHT, PAIR)
+    words = [str(folder / 'left.png'), str(folder / 'right.png')]
+    for number, name in enumerate(('left', 'right'), 1):
         words += [f'--calibration-{number}', str(folder / f'{name}.yaml')]
     for option in ('depth', 'confidence', 'error'):
         words += [f'--{option}', str(folder / f'{option}.png')]
-    words += ['--picture', '', '--truth', str(folder / 'truth.npy'), '--rectified']
+    words += ['--picture', '', '--truth', str(folder / 'depth.npy'), '--rectified']
     return [*words, *_GEOMETRIC]
-
-
-def write_calibration(path: Path, camera: Camera) -> None:
-    """Write a camera as the ROS calibration tools do."""
-    rows = {
-        'camera_matrix': camera.K,
-        'distortion_coefficients': np.zeros(5),
-        'rectification_matrix': camera.R,
-        'projection_matrix': camera.P,
-    }
-    values: dict[str, Any] = {'image_width': camera.width, 'image_height': camera.height}
-    values |= {name: {'data': np.ravel(row).tolist()} for name, row in rows.items()}
-    path.write_text(yaml.safe_dump(values), encoding='utf-8')
 
 
 def of_a_way() -> None:
@@ -197,15 +178,37 @@ def shot_of_the_page(running: Any) -> ImageArray:
             feed(scene, store, result)
             time.sleep(0.4)
         page.until(lambda: ' in the map' in page.text(), 'the map')
-        for _ in range(8):  # the last pair stays, and is drawn whatever else is going on
-            feed(scene, store, results[-1])
-            time.sleep(0.5)
-        page.run(_CLOSE_NOTICES)
-        page.until(lambda: 'Software WebGL' not in page.text(), 'the notice going away')
-        return np.asarray(page.screenshot(), np.uint8)
+        with fed_on(lambda: feed(scene, store, results[-1])):  # else the page says that it waits
+            time.sleep(_SETTLE_S)  # the last pair stays, and is drawn whatever else is going on
+            page.run(_CLOSE_NOTICES)
+            page.until(lambda: is_at_rest(page.text()), 'the page being live, without notices')
+            return np.asarray(page.screenshot(), np.uint8)
     finally:
         page.close()
         scene.close()
+
+
+def is_at_rest(text: str) -> bool:
+    """Return whether the page shows the newest pair and nothing lies over it."""
+    return 'LIVE' in text and 'Software WebGL' not in text
+
+
+@contextlib.contextmanager
+def fed_on(feed_once: Callable[[], None]) -> Iterator[None]:
+    """Go on feeding the page meanwhile: to take its picture can take seconds."""
+    over = threading.Event()
+
+    def work() -> None:
+        while not over.wait(_FEED_S):
+            feed_once()
+
+    thread = threading.Thread(target=work, name='feeding the page')
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
 
 
 _CLOSE_NOTICES = """(() => {

@@ -93,7 +93,9 @@ class SlamSubscriber(Node):
 
     def _take(self, message: MatchArray) -> None:
         if (self._info.width, self._info.height) != (message.width_2, message.height_2):
-            self.get_logger().warning('no camera_info of view 2', throttle_duration_sec=5.0)
+            self.get_logger().warning(
+                'no camera_info of view 2; remap camera_info to it', throttle_duration_sec=5.0
+            )
             return
         found = Correspondences.of(message)
         camera_2 = Camera.from_info(self._info, rectified=self._is_rectified)

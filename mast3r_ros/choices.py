@@ -99,6 +99,7 @@ class Precision(str, Enum):
     FP16 = 'fp16'
     BF16 = 'bf16'
     INT8 = 'int8'
+    INT8_FP16 = 'int8_fp16'
 
 
 class ResizeFilter(str, Enum):
@@ -137,6 +138,14 @@ class PointsRule(str, Enum):
     NETWORK = 'network'
 
 
+class SearchRule(str, Enum):
+    """Where a pixel's partner is sought: everywhere, or around a guess of one kind or another."""
+
+    EXACT = 'exact'
+    COARSE_TO_FINE = 'coarse_to_fine'
+    GUIDED = 'guided'
+
+
 class ScaleRule(str, Enum):
     """What gives the metres."""
 
@@ -144,6 +153,21 @@ class ScaleRule(str, Enum):
     MODEL = 'model'
     STEREO_BASELINE = 'stereo_baseline'
     NONE = 'none'
+
+
+class SolverRule(str, Enum):
+    """What places the frames of a camera of which no calibration is known."""
+
+    AUTO = 'auto'
+    RAYS = 'rays'
+    PIXELS = 'pixels'
+
+
+class OdometryUse(str, Enum):
+    """What a followed camera takes of an odometry: motion from frame to frame, or its poses."""
+
+    MOTION = 'motion'
+    POSES = 'poses'
 
 
 class ImageTransport(str, Enum):

@@ -22,6 +22,7 @@ from mast3r_ros.choices import (
     Rectified,
     ResizeFilter,
     ScaleRule,
+    SearchRule,
     SyncRule,
 )
 from mast3r_ros.sequence_config import SequenceConfig
@@ -48,6 +49,17 @@ class ModelConfig(Settings):
     )
     path: Path | None = setting(
         None, 'The exported model folder; empty: the one of this variant under cache_dir.'
+    )
+    tracking_resolution: int | None = setting(
+        None,
+        'Following a camera: long side of a second, smaller input, with which frames are placed; '
+        'keyframes keep the larger one. 0: one size for both.',
+        low=112,
+        high=2048,
+        unit='px',
+    )
+    tracking_shape: tuple[int, int] | None = setting(
+        None, 'Exact height and width of it, instead of tracking_resolution.', unit='px'
     )
     resize: ResizeFilter = setting(
         ResizeFilter.OFFICIAL, 'official resamples as the published code does; fast is cheaper.'
@@ -84,6 +96,20 @@ class RuntimeConfig(Settings):
         'With auto, where several engines run on the processor: time them on the model once and '
         'keep the outcome under cache_dir; false takes the usual order.',
     )
+    features_memory_mb: int = setting(
+        64,
+        'Memory for encoded views that later pairs may need again; those used longest ago make '
+        'room, but for the keyframe that is followed against. 0 keeps none.',
+        low=0,
+        high=100_000,
+        unit='MB',
+    )
+    self_check: bool = setting(
+        True,
+        "When a network's engine is loaded first on this machine, have it answer the model's own "
+        'pair; what differs from float32 too much is refused. A passed check is kept under '
+        'cache_dir.',
+    )
     call_timeout_s: float = setting(
         30.0, 'An engine call longer than this is cancelled.', low=0.1, high=3600.0, unit='s'
     )
@@ -119,6 +145,21 @@ class MatchingConfig(Settings):
         'How far the way back may end from where it began; 0 asks for a converged cycle.',
         low=0,
         high=256,
+        unit='grid px',
+        dynamic=True,
+    )
+    search: SearchRule = setting(
+        SearchRule.EXACT,
+        'exact compares the descriptors of all pixels; coarse_to_fine, faster, those of every '
+        'fourth row and column and then those near the best; guided, faster too, those near where '
+        "the network's points say, if the clouds of both views are wanted.",
+        dynamic=True,
+    )
+    search_radius_px: int = setting(
+        8,
+        'What near means in search, to all sides.',
+        low=2,
+        high=64,
         unit='grid px',
         dynamic=True,
     )

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from mast3r_ros.choices import OdometryUse, SolverRule
 from mast3r_ros.settings import Settings, setting
 
 
@@ -17,6 +18,28 @@ class SequenceConfig(Settings):
     )
     publish_tf: bool = setting(
         False, "The node also tells TF where the camera's optical frame is in world_frame."
+    )
+    odometry_topic: str = setting(
+        '',
+        "A nav_msgs/Odometry that tells the node of its camera's motion; empty: there is none.",
+    )
+    odometry_use: OdometryUse = setting(
+        OdometryUse.MOTION,
+        'motion tells where a frame is to be expected and bridges what pictures do not tell; '
+        'poses are taken as they are.',
+    )
+    odometry_tolerance_s: float = setting(
+        0.05,
+        'A frame takes the odometry nearest in time, if it is no farther away than this.',
+        low=0.0,
+        high=10.0,
+        unit='s',
+    )
+    odometry_to_camera: tuple[float, float, float, float, float, float] = setting(
+        (0.0, 0.0, 0.0, 0.0, 0.0, 0.0),
+        "The camera's optical frame in the odometry's child frame: x y z roll pitch yaw, as "
+        'static_transform_publisher takes it; all 0: they are one.',
+        unit='m and rad',
     )
     map_period_s: float = setting(
         2.0, 'The node publishes ~/map and ~/path so often.', low=0.1, high=3600.0, unit='s'
@@ -34,6 +57,12 @@ class SequenceConfig(Settings):
     )
     min_inlier_share: float = setting(
         0.2, 'Share of the matches that must agree on it.', low=0.01, high=1.0
+    )
+    solver: SolverRule = setting(
+        SolverRule.AUTO,
+        'Frames without calibration are placed by directions and distances of points (rays) or by '
+        'the focal length that the points tell (pixels); auto takes rays until that is settled, '
+        'and wherever pixels fail.',
     )
     keyframe_overlap: float = setting(
         0.7, 'A frame that sees less of the last keyframe becomes one.', low=0.05, high=1.0

@@ -145,6 +145,8 @@ def _set_up(environment: Environment) -> None:
             return
         print(f'Setting up {environment.folder.name} ({environment.title})', flush=True)
         environment.make(state)
+        if environment.ros is not None:
+            print(f'{environment.folder.name} is ready. Try: make demo', flush=True)
 
 
 @contextlib.contextmanager

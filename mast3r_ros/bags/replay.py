@@ -24,7 +24,8 @@ from mast3r_ros.core.engine import EngineInterface
 from mast3r_ros.core.pairing import ViewPair
 from mast3r_ros.core.pipeline import Pipeline
 from mast3r_ros.core.products import PairResult, Product
-from mast3r_ros.core.worker import GONE, EngineWorker
+from mast3r_ros.core.worker import EngineWorker
+from mast3r_ros.core.worker_state import GONE
 from mast3r_ros.engines.registry import get_runtime
 from mast3r_ros.errors import InvalidInput, Mast3rError
 
@@ -110,6 +111,7 @@ class Replay:
         with EngineWorker(
             lambda: self._make_engine(self.config),
             call_timeout_s=self.config.runtime.call_timeout_s,
+            features_memory_mb=self.config.runtime.features_memory_mb,
         ) as worker:
             worker.wait_ready()
             pipeline = self._pipeline = Pipeline(worker, self.config)

@@ -36,12 +36,12 @@ class BagFrames:
         tell: Tell,
         part: Part | None = None,
     ) -> None:
-        self.total: int | None = None
         self._bag, self._cameras, self._config = bag, cameras, config
         self._selection = selection
         self._stream = FrameStream(cameras, config.input, MessageTypes(), tell)
         self._window_ns = (part or Part()).window_ns(bag)
         self._pose: tuple[Camera, Camera, Matrix] | None = None
+        self.total = self._expected()
 
     def frames(self) -> Iterator[SequenceFrame]:
         """Yield the frames that are taken."""
@@ -53,6 +53,17 @@ class BagFrames:
                 return
             if self._selection.takes(number):
                 yield self._frame(views)
+
+    def _expected(self) -> int | None:
+        """Return about how many frames there will be, or None where the bag does not tell."""
+        counts = [self._bag.topics[camera.image].count for camera in self._cameras]
+        begin_ns, end_ns = self._bag.start_ns, self._bag.end_ns
+        known = [count for count in counts if count is not None]
+        if len(known) < len(counts) or begin_ns is None or end_ns is None:
+            return None
+        part_ns = min(self._window_ns[1], end_ns) - max(self._window_ns[0], begin_ns)
+        share = min(max(part_ns / max(end_ns - begin_ns, 1), 0.0), 1.0)
+        return self._selection.count(round(min(known) * share))
 
     def _views(self, topics: list[str]) -> Iterator[tuple[View, ...]]:
         stream = self._stream.frames(self._bag.messages(topics, *self._window_ns))

@@ -37,6 +37,7 @@ _EXAMPLES = """\
   mast3r-export --variant dune_vit_small --precision int8 --calibrate flight_1/ a.png b.png
   mast3r-export --variant dune_vit_small --precision fp16 --target tensorrt
   mast3r-export --variant dune_vit_small --precision fp16 --target coreml
+  mast3r-export --variant dune_vit_small --with-preprocessing 640x480 --with-matching
   mast3r-export --checkpoint dunemast3r_cvpr25_vitsmall.pth --encoder dune_vitsmall14_448.pth \\
       --size 336x252 --output models/dune
 """
@@ -55,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         '--precision',
         choices=_PRECISIONS,
-        help='of the trunk (fp32; a target takes what is there)',
+        help='of the trunk (fp32; a target takes what is there); int8_fp16 is for TensorRT',
     )
     parser.add_argument(
         '--calibrate',
@@ -79,6 +80,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     target_tensorrt.add_build_options(parser)
     target_coreml.add_conversion_options(parser)
+    _add_graph_options(parser)
     parser.add_argument('--json', action='store_true', help='print JSON instead of text')
     return run_command(parser, _run, argv)
 
@@ -132,6 +134,25 @@ def _add_size_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_graph_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group(
+        'graphs for accelerators', 'beside the model, in its folder accelerator/'
+    )
+    group.add_argument(
+        '--with-preprocessing',
+        type=size_option,
+        action='append',
+        default=[],
+        metavar='WxH',
+        help="from a camera's picture of this size to the input; may be given several times",
+    )
+    group.add_argument(
+        '--with-matching',
+        action='store_true',
+        help="from both views' descriptors to reciprocal matches, for every size of the model",
+    )
+
+
 def _run(arguments: argparse.Namespace) -> int:
     if arguments.target == target_tensorrt.NAME:
         return target_tensorrt.build_engines(arguments, _NAME)
@@ -155,7 +176,8 @@ def _run(arguments: argparse.Namespace) -> int:
             report = export_model(request, show)
     finally:
         progress.close()
-    facts = _facts(request, report, time.monotonic() - start_s)
+    graphs = _accelerator_graphs(arguments, report.folder)
+    facts = {**_facts(request, report, time.monotonic() - start_s), 'accelerator': graphs}
     print(json.dumps(facts, indent=2) if arguments.json else _as_text(facts))
     return 0
 
@@ -180,13 +202,26 @@ def _request(arguments: argparse.Namespace) -> ExportRequest:
     )
 
 
+def _accelerator_graphs(arguments: argparse.Namespace, folder: Path) -> list[str]:
+    """Write the graphs that are asked for and return where they are."""
+    if not arguments.with_preprocessing and not arguments.with_matching:
+        return []
+    from mast3r_ros.export.accelerator_graphs import wanted_graphs, write_graphs
+    from mast3r_ros.models.folder import ModelFolder
+
+    model = ModelFolder.open(folder)
+    wanted = wanted_graphs(model, arguments.with_preprocessing, arguments.with_matching)
+    return [str(path) for path in write_graphs(model, wanted)]
+
+
 def _calibration(arguments: argparse.Namespace) -> PicturePairs:
     if not arguments.calibrate:
         return []
     from mast3r_ros.cli.calibration_pictures import calibration_pairs
+    from mast3r_ros.export.card_int8 import require_runner
     from mast3r_ros.export.static_int8 import require_quantiser
 
-    require_quantiser()
+    (require_runner if arguments.precision == Precision.INT8_FP16 else require_quantiser)()
     return calibration_pairs(arguments.calibrate, lambda text: print(text, file=sys.stderr))
 
 
@@ -261,6 +296,7 @@ def _as_text(facts: dict[str, Any]) -> str:
         said = 'not run' if error is None else f'within {error:.1e} of PyTorch in float32'
         lines.append(f'  {size} (height x width): {said}')
     lines += [f'  {size} (height x width): was there already' for size in facts['there_already']]
+    lines += [f'  for accelerators: {path}' for path in facts['accelerator']]
     lines += [f'note: {note}' for note in facts['notes']]
     weights, peak = facts['weights_bytes'] / 1e6, facts['peak_memory_bytes'] / 1e9
     return '\n'.join(

@@ -40,7 +40,9 @@ def follow(
 
     with (
         EngineWorker(
-            lambda: get_runtime(config), call_timeout_s=config.runtime.call_timeout_s
+            lambda: get_runtime(config),
+            call_timeout_s=config.runtime.call_timeout_s,
+            features_memory_mb=config.runtime.features_memory_mb,
         ) as worker,
         Interruption() as interruption,
     ):

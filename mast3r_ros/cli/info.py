@@ -118,7 +118,7 @@ def _as_text(facts: dict[str, Any]) -> str:
     return '\n'.join(lines)
 
 
-_NO_CHOICE = 'no engine here runs a network; geometry is chosen by name (backend: geometric)'
+_NO_CHOICE = 'no engine here runs a network; geometry is chosen by name (--backend geometric)'
 
 
 def _installed(name: str) -> str | None:

@@ -24,7 +24,7 @@ _EXAMPLES = """\
   mast3r-match a.jpg b.jpg --backend geometric --mask-1 person.png --json
   mast3r-match left.png right.png --backend geometric --cloud metres.ply \\
       --calibration-1 left.yaml --calibration-2 right.yaml
-  mast3r-match left.png right.png --backend geometric --depth depth.png \
+  mast3r-match left.png right.png --backend geometric --depth depth.png \\
       --confidence confidence.png --truth true_depth.npy --error error.png
 """
 _OF_THE_CLOUD = ('cloud', 'depth', 'confidence', 'error', 'truth')  # options that need it

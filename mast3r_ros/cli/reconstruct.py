@@ -79,6 +79,12 @@ def _add_input_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         '--confidence', type=float, metavar='C', help='leave points below out (1 is none)'
     )
+    group.add_argument(
+        '--tracking-resolution',
+        type=int,
+        metavar='PX',
+        help='place frames with a smaller input of this long side, keyframes with --resolution',
+    )
     group.add_argument('--mode', choices=('stereo', 'sequence'), help='bag: cameras to use')
     for name in ('left', 'right', 'image'):
         group.add_argument(f'--{name}', metavar='TOPIC', help=f'bag: images of the camera {name}')
@@ -144,6 +150,9 @@ def _config(arguments: argparse.Namespace) -> NodeConfig:
             cloud=config.cloud.replace(confidence_threshold=limit),
             sequence=config.sequence.replace(map_confidence=limit),
         )
+    if arguments.tracking_resolution is not None:
+        small = {'tracking_resolution': arguments.tracking_resolution}
+        config = config.replace(model=config.model.replace(**small))
     if arguments.mode is not None:
         config = config.replace(pairing=config.pairing.replace(mode=arguments.mode))
     return config

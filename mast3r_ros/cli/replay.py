@@ -8,7 +8,7 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mast3r_ros.cli.command import (
     EXIT_FAILED,
@@ -19,6 +19,7 @@ from mast3r_ros.cli.command import (
     run_command,
 )
 from mast3r_ros.cli.progress import Progress
+from mast3r_ros.cli.replay_report import as_text, facts_of, why_nothing
 from mast3r_ros.errors import InvalidInput, Mast3rError
 
 if TYPE_CHECKING:
@@ -26,16 +27,16 @@ if TYPE_CHECKING:
     from mast3r_ros.bags.camera_topics import Asked, CameraTopics
     from mast3r_ros.bags.recorded import Notices
     from mast3r_ros.bags.replay import Part
-    from mast3r_ros.bags.run import Outcome, Target
+    from mast3r_ros.bags.run import Target
     from mast3r_ros.config import NodeConfig
 
 _EXAMPLES = """\
-  mast3r-replay flight --config drone.yaml
+  mast3r-replay flight --config config/drone.yaml
   mast3r-replay flight --backend geometric --output clouds --topics points,depth/image,matches
   mast3r-replay flight.mcap --backend geometric --mode sequence --image /cam0/image_raw
   mast3r-replay flight --backend geometric --start 20 --duration 5 --storage sqlite3
   mast3r-replay flight --backend geometric --run-dir run
-  mast3r-replay flight --config drone.yaml --into-node --node /mast3r
+  mast3r-replay flight --config config/drone.yaml --into-node --node /mast3r
 """
 _LONGEST_S = 86_400  # a day
 _CAMERAS = ('left', 'right', 'image')
@@ -155,8 +156,8 @@ def _replay(
     )
     progress.close()
     if outcome.pairs or outcome.failed:
-        report = _report(outcome, cameras, notices.said)
-        print(json.dumps(report, indent=2) if arguments.json else _as_text(report))
+        report = facts_of(outcome, cameras, notices.said)
+        print(json.dumps(report, indent=2) if arguments.json else as_text(report))
     if outcome.stopped:
         written = f'{outcome.path} can be read' if outcome.path else 'nothing was written'
         progress.say(f'stopped after {outcome.pairs} pairs; {written}')
@@ -164,7 +165,7 @@ def _replay(
     if outcome.error is not None:
         raise outcome.error
     if not outcome.pairs:
-        raise Mast3rError(_why_nothing(outcome))
+        raise Mast3rError(why_nothing(outcome))
     return 0
 
 
@@ -270,54 +271,6 @@ def _target(arguments: argparse.Namespace, bag: Bag) -> Target:
         f'/{arguments.node.strip("/")}',
         arguments.with_stats,
     )
-
-
-def _report(
-    outcome: Outcome, cameras: Sequence[CameraTopics], notices: Sequence[str]
-) -> dict[str, Any]:
-    engine = outcome.engine
-    return {
-        'cameras': [vars(camera) for camera in cameras],
-        'engine': engine.name if engine else None,
-        'device': engine.device if engine else None,
-        'pairs': outcome.pairs,
-        'failed': outcome.failed,
-        'seconds': round(outcome.seconds, 3),
-        'dropped': outcome.drops,
-        'notices': list(notices),
-        'output': str(outcome.path) if outcome.path else None,
-        'messages': outcome.messages,
-    }
-
-
-def _as_text(report: dict[str, Any]) -> str:
-    rate = report['pairs'] / max(report['seconds'], 1e-3)
-    by = f' by {report["engine"]} ({report["device"]})' if report['engine'] else ''
-    lines = [f'{report["pairs"]} pairs answered in {report["seconds"]:.1f} s, {rate:.1f}/s{by}']
-    if report['failed']:
-        lines.append(f'{report["failed"]} pairs failed')
-    if report['dropped']:
-        lines.append(f'dropped: {_counts(report["dropped"])}')
-    if report['output']:
-        lines.append(f'written to {report["output"]}')
-        lines += [f'  {count:6d}  {topic}' for topic, count in report['messages'].items()]
-    return '\n'.join(lines)
-
-
-def _why_nothing(outcome: Outcome) -> str:
-    if outcome.failed:
-        return f'none of the {outcome.failed} pairs could be answered, see above'
-    if outcome.closest_miss_ns is not None:
-        return (
-            f'no two images belong together: the nearest stamps are '
-            f'{outcome.closest_miss_ns / 1e6:.3f} ms apart; raise pairing.tolerance_s'
-        )
-    seen = f' (dropped: {_counts(outcome.drops)})' if outcome.drops else ''
-    return f'no pair was found in this part of the bag{seen}; check the topics and the stamps'
-
-
-def _counts(drops: dict[str, int]) -> str:
-    return ', '.join(f'{reason} {count}' for reason, count in sorted(drops.items()))
 
 
 if __name__ == '__main__':

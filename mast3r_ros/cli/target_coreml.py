@@ -9,8 +9,9 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-from mast3r_ros.choices import BackendType, ComputeUnits, Precision
+from mast3r_ros.choices import BackendType, ComputeUnits
 from mast3r_ros.cli.progress import Progress
+from mast3r_ros.cli.target_settings import target_settings
 from mast3r_ros.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ def convert(arguments: argparse.Namespace, name: str) -> int:
 
     :param name: of the command.
     """
+    from mast3r_ros.export.accelerator_graphs import wanted_graphs, write_packages
     from mast3r_ros.export.coreml_export import convert_model
 
     if arguments.size or arguments.size_2 or arguments.image_size or arguments.resolution:
@@ -47,7 +49,9 @@ def convert(arguments: argparse.Namespace, name: str) -> int:
     try:
         model = _model(arguments)
         units = ComputeUnits(arguments.compute_units)
+        graphs = wanted_graphs(model, arguments.with_preprocessing, arguments.with_matching)
         report = convert_model(model, units, progress.show, overwrite=arguments.overwrite)
+        beside = write_packages(model, graphs)
     finally:
         progress.close()
     facts = {
@@ -57,6 +61,7 @@ def convert(arguments: argparse.Namespace, name: str) -> int:
         'compute_units': units.value,
         'converted': list(report.made),
         'there_already': list(report.there),
+        'accelerator': [str(path) for path in beside],
         'bytes': report.bytes,
         'seconds': round(time.monotonic() - start_s, 1),
     }
@@ -65,20 +70,10 @@ def convert(arguments: argparse.Namespace, name: str) -> int:
 
 
 def _model(arguments: argparse.Namespace) -> ModelFolder:
-    from mast3r_ros.config import MASt3RRuntimeConfig, ModelConfig, RuntimeConfig
     from mast3r_ros.models.coreml_packages import PRECISIONS
     from mast3r_ros.models.folder import find_model
 
-    settings: dict[str, Any] = {'precision': arguments.precision or Precision.AUTO}
-    if arguments.variant is not None:
-        settings['variant'] = arguments.variant
-    if arguments.output is not None:
-        settings['path'] = arguments.output
-    config = MASt3RRuntimeConfig(
-        model=ModelConfig(**settings),
-        runtime=RuntimeConfig(backend=BackendType.COREML),
-        cache_dir=arguments.cache_dir,
-    )
+    config = target_settings(arguments, BackendType.COREML)
     return find_model(config, BackendType.COREML.value, PRECISIONS)
 
 
@@ -86,4 +81,5 @@ def _as_text(facts: dict[str, Any]) -> str:
     lines = [f'{facts["model"]} ({facts["precision"]}) for Core ML: {facts["folder"]}']
     lines += [f'  converted {name}' for name in facts['converted']]
     lines += [f'  was there already: {name}' for name in facts['there_already']]
+    lines += [f'  for accelerators: {path}' for path in facts['accelerator']]
     return '\n'.join([*lines, f'{facts["bytes"] / 1e6:.0f} MB, {facts["seconds"]:.0f} s'])

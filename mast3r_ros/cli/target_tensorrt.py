@@ -10,12 +10,12 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from mast3r_ros.choices import BackendType, Precision
+from mast3r_ros.choices import BackendType
 from mast3r_ros.cli.progress import Progress
+from mast3r_ros.cli.target_settings import target_settings
 from mast3r_ros.errors import InvalidInput
 
 if TYPE_CHECKING:
-    from mast3r_ros.config import MASt3RRuntimeConfig
     from mast3r_ros.models.description import Shape
     from mast3r_ros.models.folder import ModelFolder
 
@@ -53,16 +53,22 @@ def build_engines(arguments: argparse.Namespace, name: str) -> int:
 
     if arguments.workspace_mb < 0:
         raise InvalidInput(f'--workspace-mb is {arguments.workspace_mb}; 0 takes all there is')
+    if arguments.with_preprocessing or arguments.with_matching:
+        raise InvalidInput(
+            '--target tensorrt builds the stages of a model alone; write the graphs for '
+            'accelerators without --target, and build them with trtexec --stronglyTyped'
+        )
     settings = BuildSettings(arguments.level, arguments.workspace_mb)
     start_s = time.monotonic()
     progress = Progress(sys.stderr, name)
     try:
-        with building_store(_settings(arguments), settings) as store:
+        config = target_settings(arguments, BackendType.TENSORRT, arguments.device)
+        with building_store(config, settings) as store:
             wanted = all_stages(store.model, _shapes(arguments, store.model))
             if arguments.overwrite:
                 store.forget(wanted)
             built = store.build_missing(wanted, progress.show)
-            facts = {
+            facts: dict[str, Any] = {
                 'model': str(store.model.path),
                 'precision': store.model.description.precision.value,
                 'card': store.files.card.name,
@@ -78,21 +84,6 @@ def build_engines(arguments: argparse.Namespace, name: str) -> int:
     facts['seconds'] = round(time.monotonic() - start_s, 1)
     print(json.dumps(facts, indent=2) if arguments.json else _as_text(facts))
     return 0
-
-
-def _settings(arguments: argparse.Namespace) -> MASt3RRuntimeConfig:
-    from mast3r_ros.config import MASt3RRuntimeConfig, ModelConfig, RuntimeConfig
-
-    model: dict[str, Any] = {'precision': arguments.precision or Precision.AUTO}
-    if arguments.variant is not None:
-        model['variant'] = arguments.variant
-    if arguments.output is not None:
-        model['path'] = arguments.output
-    return MASt3RRuntimeConfig(
-        model=ModelConfig(**model),
-        runtime=RuntimeConfig(backend=BackendType.TENSORRT, device=arguments.device),
-        cache_dir=arguments.cache_dir,
-    )
 
 
 def _shapes(arguments: argparse.Namespace, model: ModelFolder) -> Sequence[Shape] | None:

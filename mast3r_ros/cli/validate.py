@@ -137,7 +137,7 @@ def _record(outcome: Outcome, candidate: EngineChoice, progress: Progress) -> No
             'folder writable, or give --no-record'
         ) from error
     faults = faults_as_proof(outcome, candidate)
-    if outcome.passed and outcome.candidate.precision == 'int8' and faults:
+    if outcome.passed and outcome.candidate.precision.startswith('int8') and faults:
         progress.say(f'auto does not take the int8 model for that: {"; ".join(faults)}')
 
 

@@ -53,6 +53,13 @@ class Features(abc.ABC):
     def global_descriptor(self) -> FloatArray:
         """Return one unit vector for the whole picture, alike for alike places."""
 
+    def seen_through(self, camera: Camera | None) -> Features | None:
+        """Return what is remembered of the same picture with another calibration.
+
+        None where the picture must be encoded anew for that.
+        """
+        return None
+
     def release(self) -> None:  # noqa: B027 - most have nothing to give back
         """Give the memory back; using the features afterwards is an error."""
 
@@ -82,6 +89,9 @@ class EngineInterface(abc.ABC):
     matching: MatchingConfig = MatchingConfig()
     """How :meth:`match` and :meth:`match_result` match unless told otherwise."""
 
+    has_tracking_size: bool = False
+    """Whether :meth:`prepare_for_tracking` makes less of a view than :meth:`prepare`."""
+
     instead_of: str | None = None
     """Why it runs in place of the engine that was asked for; None where it is that one."""
 
@@ -91,6 +101,10 @@ class EngineInterface(abc.ABC):
     @abc.abstractmethod
     def prepare(self, view: View) -> Grid:
         """Bring a view onto the engine's pixels by its own rule."""
+
+    def prepare_for_tracking(self, view: View) -> Grid:
+        """Bring a view onto the fewer pixels that a camera is followed with."""
+        return self.prepare(view)
 
     @abc.abstractmethod
     def encode(self, grids: Sequence[Grid]) -> list[Features]:

@@ -8,13 +8,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from mast3r_ros.config import MatchingConfig
+from mast3r_ros.config import MatchingConfig, SearchRule
 from mast3r_ros.core.match_filters import filter_matches
-from mast3r_ros.core.nearest import DistanceSearch, NearestSearch, SimilaritySearch
+from mast3r_ros.core.nearest import DistanceSearch, SimilaritySearch
 from mast3r_ros.core.pixel_vectors import Pixels, PixelVectors
-from mast3r_ros.core.reciprocal import given_seeds, nearest_pairs, reciprocal_pairs, stride_seeds
+from mast3r_ros.core.projected_guesses import ProjectedGuesses, projected_guesses
+from mast3r_ros.core.reciprocal import (
+    PixelSearch,
+    given_seeds,
+    nearest_pairs,
+    reciprocal_pairs,
+    stride_seeds,
+)
 from mast3r_ros.core.results import FloatArray, IndexArray, InferenceResult, MatchResult
 from mast3r_ros.core.warp_matching import warp_pairs
+from mast3r_ros.core.window_search import CoarseGuesses, KnownGuesses, WindowSearch
 from mast3r_ros.errors import InvalidInput
 
 _WARP_TOLERANCE_PX = 1.0  # of the way there and back, where pixel_tol is 0
@@ -73,14 +81,18 @@ def match_descriptors(
     *,
     mask_1: NDArray[Any] | None = None,
     mask_2: NDArray[Any] | None = None,
+    guesses: ProjectedGuesses | None = None,
 ) -> MatchResult:
     """Match two descriptor maps as the settings say.
 
     :param conf_1: (H, W) confidence of the descriptors, and ``conf_2`` of view 2: a match has the
         smaller of its two pixels (``desc_conf``); without, the dot product (``similarity``).
+    :param guesses: where pixels likely lie in the other view: they are sought nearby, and in the
+        whole view where there is none.
     """
     view_1, view_2 = _descriptor_views(desc_1, desc_2, mask_1, mask_2)
-    idx_1, idx_2 = _search(SimilaritySearch, view_1, view_2, matching)
+    search_1, search_2 = _descriptor_searches(view_1, view_2, guesses, matching)
+    idx_1, idx_2 = _search(search_1, search_2, matching)
     if conf_1 is not None and conf_2 is not None:
         at_1 = _at(view_1, idx_1, 'conf_1', conf_1)
         at_2 = _at(view_2, idx_2, 'conf_2', conf_2)
@@ -102,6 +114,7 @@ def match_pair(result: InferenceResult, matching: MatchingConfig) -> MatchResult
             matching,
             mask_1=result.grid_1.mask,
             mask_2=result.grid_2.mask,
+            guesses=_guesses(result, matching),
         )
     if result.warp_1_2 is not None:
         return _match_warp(result, result.warp_1_2, matching)
@@ -146,7 +159,7 @@ def _match_clouds(
     """Match the points of two clouds in one frame by their distance."""
     view_1 = PixelVectors('pts3d_1', points_1, result.grid_1.mask)
     view_2 = PixelVectors('pts3d_2', points_2, result.grid_2.mask)
-    idx_1, idx_2 = _search(DistanceSearch, view_1, view_2, matching)
+    idx_1, idx_2 = _search(DistanceSearch(view_1), DistanceSearch(view_2), matching)
     if result.conf_1 is not None and result.conf_2 is not None:
         at_1 = _at(view_1, idx_1, 'conf_1', result.conf_1)
         at_2 = _at(view_2, idx_2, 'conf_2', result.conf_2)
@@ -172,15 +185,42 @@ def _descriptor_views(
     return view_1, view_2
 
 
+def _guesses(result: InferenceResult, matching: MatchingConfig) -> ProjectedGuesses | None:
+    if matching.search is not SearchRule.GUIDED:
+        return None
+    return projected_guesses(result, gap_px=matching.search_radius_px)
+
+
+def _descriptor_searches(
+    view_1: PixelVectors,
+    view_2: PixelVectors,
+    guesses: ProjectedGuesses | None,
+    matching: MatchingConfig,
+) -> tuple[PixelSearch, PixelSearch]:
+    whole_1, whole_2 = SimilaritySearch(view_1), SimilaritySearch(view_2)
+    radius_px = matching.search_radius_px
+    if guesses is not None:
+        return (
+            WindowSearch(whole_1, KnownGuesses(guesses.to_1), radius_px),
+            WindowSearch(whole_2, KnownGuesses(guesses.to_2), radius_px),
+        )
+    if matching.search is SearchRule.COARSE_TO_FINE:
+        return (
+            WindowSearch(whole_1, CoarseGuesses(view_1, radius_px), radius_px),
+            WindowSearch(whole_2, CoarseGuesses(view_2, radius_px), radius_px),
+        )
+    return whole_1, whole_2
+
+
 def _search(
-    kind: type[NearestSearch], view_1: PixelVectors, view_2: PixelVectors, matching: MatchingConfig
+    search_1: PixelSearch, search_2: PixelSearch, matching: MatchingConfig
 ) -> tuple[Pixels, Pixels]:
     """Return pixels of view 1 and view 2 that match as the settings say."""
-    seeds = stride_seeds(view_1, matching.subsample)
+    seeds = stride_seeds(search_1.targets, matching.subsample)
     if not matching.reciprocal:
-        return nearest_pairs(seeds, view_1, kind(view_2))
+        return nearest_pairs(seeds, search_1.targets, search_2)
     return reciprocal_pairs(
-        seeds, kind(view_1), kind(view_2), until_rest=True, pixel_tol=matching.pixel_tol
+        seeds, search_1, search_2, until_rest=True, pixel_tol=matching.pixel_tol
     )
 
 

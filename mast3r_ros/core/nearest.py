@@ -11,22 +11,26 @@ Ties go to the first pixel in row-major order.
 from __future__ import annotations
 
 import abc
+import math
 from collections.abc import Iterator
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mast3r_ros.core.parallel import parallel_map
+from mast3r_ros.core.parallel import parallel_map, thread_count
 from mast3r_ros.core.pixel_cells import PixelCells
 from mast3r_ros.core.pixel_vectors import Pixels, PixelVectors, Rows
-
-Scores = NDArray[np.float32]  # (queries, targets), higher is nearer
+from mast3r_ros.core.row_products import RightRows, Scores, products, right_rows
 
 BLOCK_QUERIES = 48
 """How many queries are searched together: few enough that their answers lie close together."""
 
-_PIECE_SCORES = 1 << 18  # 1 MB of scores at a time
-_PRODUCT_MULTIPLICATIONS = 1 << 18  # few enough for one thread
+_PIECE_TARGETS = 48 * 112  # compared at a time, by at most so many queries at once:
+_MOST_QUERIES = 96
+_SPAN_QUERIES = 1024  # read at a time, where every pixel is compared
+_FEW_QUERIES = 96  # for which comparing every pixel costs less than making cells
 _WORTHWHILE_SHARE = 0.3  # of the cells; with more left, comparing every pixel is faster
 _TRIALS = 4  # first blocks that fail before cells are given up for good
 
@@ -39,7 +43,8 @@ class NearestSearch(abc.ABC):
 
     def __init__(self, targets: PixelVectors) -> None:
         self.targets = targets
-        self._cells: PixelCells | None = PixelCells(targets, self.cell_side)
+        self._cells_help = True
+        self._cells_made = False
 
     def nearest(
         self, queries: PixelVectors, pixels: Pixels, guesses: Pixels | None = None
@@ -56,52 +61,63 @@ class NearestSearch(abc.ABC):
         def search_all(rows: Pixels) -> None:
             found[rows] = self._best(queries.take(pixels[rows]))
 
-        if self._cells is not None:
-            self._search_cells(self._cells, queries, pixels, guesses, found)
+        if self._cells_help and (self._cells_made or len(pixels) > _FEW_QUERIES):
+            self._cells_made = True
+            self._search_cells(queries, pixels, guesses, found)
         left = np.flatnonzero(found < 0)
-        parallel_map(search_all, [left[block] for block in _blocks(len(left), BLOCK_QUERIES)])
+        span = min(_SPAN_QUERIES, math.ceil(len(left) / thread_count()))
+        parallel_map(search_all, [left[block] for block in _blocks(len(left), max(1, span))])
         return found
 
     def _search_cells(
-        self,
-        cells: PixelCells,
-        queries: PixelVectors,
-        pixels: Pixels,
-        guesses: Pixels | None,
-        found: Pixels,
+        self, queries: PixelVectors, pixels: Pixels, guesses: Pixels | None, found: Pixels
     ) -> None:
         """Fill in the answers of the blocks of queries for which cells rule out enough."""
         for tried, block in enumerate(_blocks(len(pixels), BLOCK_QUERIES), start=1):
             vectors = queries.take(pixels[block])
-            left = self._cells_left(cells, vectors, None if guesses is None else guesses[block])
+            left = self._cells_left(vectors, None if guesses is None else guesses[block])
             if left.mean() <= _WORTHWHILE_SHARE:
-                found[block] = self._best(vectors, self._targets_in(cells, left))
+                found[block] = self._best(vectors, self._targets_in(left))
             elif tried == _TRIALS and (found < 0).all():
-                self._cells = None
+                self._cells_help = False
                 return
 
     @abc.abstractmethod
-    def _scores(self, vectors: Rows, targets: Rows) -> Scores:
-        """Return the score of every target for every query."""
+    def _arranged(self, targets: Rows, *, often: bool) -> Any:
+        """Return targets as :meth:`_scores` takes them, and fast if it does so often."""
 
     @abc.abstractmethod
-    def _bounds(self, vectors: Rows, cells: PixelCells) -> tuple[Scores, Scores]:
+    def _scores(self, vectors: Rows, arranged: Any) -> Scores:
+        """Return the score of every arranged target for every query, at most 96 queries."""
+
+    @abc.abstractmethod
+    def _arranged_balls(self, balls: Rows) -> Any:
+        """Return the balls of all cells as :meth:`_bounds` reads them."""
+
+    @abc.abstractmethod
+    def _bounds(self, vectors: Rows) -> tuple[Scores, Scores]:
         """Return a likely and a highest possible score of every cell for every query."""
 
-    def _cells_left(
-        self, cells: PixelCells, vectors: Rows, guesses: Pixels | None
-    ) -> NDArray[np.bool_]:
+    @cached_property
+    def _cells(self) -> PixelCells:
+        return PixelCells(self.targets, self.cell_side)
+
+    @cached_property
+    def _balls(self) -> Any:
+        return self._arranged_balls(self._cells.balls)
+
+    def _cells_left(self, vectors: Rows, guesses: Pixels | None) -> NDArray[np.bool_]:
         """Return which cells may hold the answer of one of the queries."""
-        likely, highest = self._bounds(vectors, cells)
+        likely, highest = self._bounds(vectors)
         if guesses is None:
-            guesses = self._targets_in(cells, likely.argmax(axis=1))
-        reached = self._scores(vectors, self.targets.take(guesses)).max(axis=1, keepdims=True)
+            guesses = self._targets_in(likely.argmax(axis=1))
+        guessed = self._arranged(self.targets.take(guesses), often=False)
+        reached = self._scores(vectors, guessed).max(axis=1, keepdims=True)
         return np.asarray(~(highest < reached).all(axis=0))
 
-    def _targets_in(self, cells: PixelCells, chosen: NDArray[np.bool_] | Pixels) -> Pixels:
+    def _targets_in(self, chosen: NDArray[np.bool_] | Pixels) -> Pixels:
         """Return every pixel of some cells that takes part, ascending."""
-        pixels = cells.pixels(chosen).ravel()
-        pixels.sort()
+        pixels = self._cells.ascending(chosen)
         return pixels if self.targets.is_whole else pixels[self.targets.takes_part[pixels]]
 
     def _best(self, vectors: Rows, candidates: Pixels | None = None) -> Pixels:
@@ -110,19 +126,19 @@ class NearestSearch(abc.ABC):
         :param candidates: ascending targets to choose from; None: all.
         """
         pixels = self.targets.pixels if candidates is None else candidates
-        rows = np.arange(len(vectors))
         best = np.full(len(vectors), pixels[0])
         best_score = np.full(len(vectors), -np.inf, np.float32)
-        for piece in _blocks(len(pixels), _PIECE_SCORES // BLOCK_QUERIES):
-            if candidates is None:
-                scores = self._scores(vectors, self.targets.run(piece))
-            else:
-                scores = self._scores(vectors, self.targets.take(candidates[piece]))
-            column = scores.argmax(axis=1)
-            score = scores[rows, column]
-            better = score > best_score
-            best[better] = pixels[piece][column[better]]
-            best_score[better] = score[better]
+        for piece in _blocks(len(pixels), _PIECE_TARGETS):
+            whole = candidates is None
+            targets = self.targets.run(piece) if whole else self.targets.take(pixels[piece])
+            arranged = self._arranged(targets, often=len(vectors) > 2 * _MOST_QUERIES)
+            for some in _blocks(len(vectors), _MOST_QUERIES):
+                scores = self._scores(vectors[some], arranged)
+                column = scores.argmax(axis=1)
+                score = np.take_along_axis(scores, column[:, None], axis=1)[:, 0]
+                better = score > best_score[some]
+                best[some][better] = pixels[piece][column[better]]
+                best_score[some][better] = score[better]
         return best
 
 
@@ -131,13 +147,19 @@ class SimilaritySearch(NearestSearch):
 
     cell_side = 4
 
-    def _scores(self, vectors: Rows, targets: Rows) -> Scores:
-        return _products(vectors, targets)
+    def _arranged_balls(self, balls: Rows) -> RightRows:
+        return right_rows(balls, BLOCK_QUERIES, copy=True)
 
-    def _bounds(self, vectors: Rows, cells: PixelCells) -> tuple[Scores, Scores]:
+    def _arranged(self, targets: Rows, *, often: bool) -> RightRows:
+        return right_rows(targets, _MOST_QUERIES if often else BLOCK_QUERIES, copy=often)
+
+    def _scores(self, vectors: Rows, arranged: RightRows) -> Scores:
+        return products(vectors, arranged)
+
+    def _bounds(self, vectors: Rows) -> tuple[Scores, Scores]:
         # For every d in a ball: q.d <= q.centre + |q| radius.
         lengths = np.sqrt(np.einsum('nd,nd->n', vectors, vectors))
-        highest = _products(np.column_stack([vectors, lengths]), cells.balls)
+        highest = products(np.column_stack([vectors, lengths]), self._balls)
         return highest, highest
 
 
@@ -146,36 +168,26 @@ class DistanceSearch(NearestSearch):
 
     cell_side = 8
 
-    def _scores(self, vectors: Rows, targets: Rows) -> Scores:
-        scores = np.zeros((len(vectors), len(targets)), np.float32)
-        for axis in range(vectors.shape[1]):
-            difference = vectors[:, axis, None] - targets[:, axis]
+    def _arranged(self, targets: Rows, *, often: bool) -> NDArray[np.float32]:
+        return np.ascontiguousarray(targets.T)
+
+    def _scores(self, vectors: Rows, arranged: NDArray[np.float32]) -> Scores:
+        scores = np.zeros((len(vectors), arranged.shape[1]), np.float32)
+        for axis, values in enumerate(arranged):
+            difference = vectors[:, axis, None] - values
             scores -= np.square(difference, out=difference)
         return scores
 
-    def _bounds(self, vectors: Rows, cells: PixelCells) -> tuple[Scores, Scores]:
-        likely = self._scores(vectors, cells.balls[:, :-1])
+    def _arranged_balls(self, balls: Rows) -> NDArray[np.float32]:
+        return np.ascontiguousarray(balls.T)
+
+    def _bounds(self, vectors: Rows) -> tuple[Scores, Scores]:
+        likely = self._scores(vectors, self._balls[:-1])
         rounding = np.float32(1e-5)
-        gap = (1 - rounding) * np.sqrt(-likely) - (1 + rounding) * cells.balls[:, -1]
+        gap = (1 - rounding) * np.sqrt(-likely) - (1 + rounding) * self._balls[-1]
         return likely, -np.square(np.maximum(gap, 0.0))
 
 
 def _blocks(length: int, size: int) -> Iterator[slice]:
     for start in range(0, length, size):
         yield slice(start, min(start + size, length))
-
-
-def _products(left: Rows, right: Rows) -> Scores:
-    """Return the dot product of every row with every row, in many small matrix products.
-
-    Threads are ours, over blocks of queries. Products this small are not shared out over threads
-    again by the BLAS library, where they would wait for each other whenever a core is busy.
-    """
-    width = max(1, _PRODUCT_MULTIPLICATIONS // left.size)
-    count = len(right) // width
-    even = count * width
-    products = np.empty((len(left), len(right)), np.float32)
-    stacked = products[:, :even].reshape(len(left), count, width).swapaxes(0, 1)
-    np.matmul(left, right[:even].reshape(count, width, right.shape[1]).swapaxes(1, 2), out=stacked)
-    np.matmul(left, right[even:].T, out=products[:, even:])
-    return products

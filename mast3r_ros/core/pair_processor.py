@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from mast3r_ros.config import PairingMode, PipelineConfig, PointsRule
+from mast3r_ros.config import PipelineConfig, PointsRule
 from mast3r_ros.core.engine import EngineInterface, Features
 from mast3r_ros.core.feature_cache import FeatureCache
 from mast3r_ros.core.focal import with_camera
@@ -38,13 +38,25 @@ _CLOUDS = Product.CLOUD_1 | Product.CLOUD_2
 
 
 class PairProcessor:
-    """Answers pairs with whatever engine it is handed; to be used by one thread."""
+    """Answers pairs with whatever engine it is handed; to be used by one thread.
 
-    def __init__(self, config: PipelineConfig) -> None:
+    :param features: of that engine, shared by all its users; nothing: this one's own.
+    :param for_tracking: answer on the fewer pixels for tracking, where the engine has such.
+    """
+
+    def __init__(
+        self,
+        config: PipelineConfig,
+        features: FeatureCache | None = None,
+        *,
+        for_tracking: bool = False,
+    ) -> None:
         self.config = config
+        self._for_tracking = for_tracking
         self.scale_keeper = ScaleKeeper(config.cloud.scale)
-        is_sequence = config.pairing.mode is PairingMode.SEQUENCE
-        self._features = FeatureCache(config.pairing.stride if is_sequence else 0)
+        if features is None:
+            features = FeatureCache(config.runtime.features_memory_mb * 1e6)
+        self.features = features
 
     def process(self, engine: EngineInterface, pair: ViewPair, wanted: Product) -> PairResult:
         """Answer one pair, computing only what is wanted."""
@@ -56,7 +68,7 @@ class PairProcessor:
             with _timed(timing_ms, 'decode'):
                 result = engine.decode([(features[0], features[1], pair.T_2_1)], outputs)[0]
         finally:
-            self._features.keep(engine, views, features)
+            self._keep(engine, views, features)
         check_result(result, outputs)
         with _timed(timing_ms, 'match'):
             found = self._match(engine, result, wanted, pair)
@@ -79,16 +91,30 @@ class PairProcessor:
 
     def reset(self) -> None:
         """Forget earlier frames and the last scale."""
-        self._features.clear()
+        self.features.clear()
         self.scale_keeper.reset()
+
+    def descriptor(self, engine: EngineInterface, view: View) -> FloatArray:
+        """Return one unit vector for a view, alike for alike places."""
+        features = self._encode(engine, (view,), {})
+        found = features[0].global_descriptor()
+        self._keep(engine, (view,), features)
+        return found
+
+    def _keep(
+        self, engine: EngineInterface, views: Sequence[View], features: Sequence[Features]
+    ) -> None:
+        self.features.keep(engine, views, features, for_tracking=self._for_tracking)
 
     def _encode(
         self, engine: EngineInterface, views: Sequence[View], timing_ms: dict[str, float]
     ) -> list[Features]:
-        known = [self._features.get(engine, view) for view in views]
+        small = self._for_tracking
+        known = [self.features.get(engine, view, for_tracking=small) for view in views]
         missing = [view for view, item in zip(views, known, strict=True) if item is None]
+        prepare = engine.prepare_for_tracking if small else engine.prepare
         with _timed(timing_ms, 'preprocess'):
-            grids = [engine.prepare(view) for view in missing]
+            grids = [prepare(view) for view in missing]
         with _timed(timing_ms, 'encode'):
             fresh = iter(engine.encode(grids) if grids else ())
         return [next(fresh) if item is None else item for item in known]

@@ -56,7 +56,7 @@ class Pipeline:
         self._is_sequence = config.pairing.mode is PairingMode.SEQUENCE
         self._pose_of: tuple[Camera, Camera, Matrix] | None = None
         self._pairing = pairing or make_pairing(config.pairing)
-        self._processor = PairProcessor(config)
+        self._processor = PairProcessor(config, worker.features)
         self._resets_seen = 0
         self._lock = threading.Lock()  # pairing and counters; held for microseconds only
         self._paired = 0

@@ -14,6 +14,7 @@ from mast3r_ros.core.pixel_vectors import Pixels, PixelVectors, Rows
 
 _MOST_CELLS = 1 << 15
 _PIXELS_PER_PIECE = 1 << 14
+_SPARSE = 1 / 16  # share of the view below which pixels are put in order by sorting
 
 
 class PixelCells:
@@ -29,6 +30,7 @@ class PixelCells:
 
     def __init__(self, vectors: PixelVectors, side: int) -> None:
         height, width = vectors.height, vectors.width
+        self._size = height * width
         while height * width > _MOST_CELLS * side**2:
             side *= 2
         self._offsets = _grid(np.arange(min(side, height)), np.arange(min(side, width)), width)
@@ -47,6 +49,16 @@ class PixelCells:
     def pixels(self, cells: slice | NDArray[np.bool_] | NDArray[np.intp]) -> Pixels:
         """Return the pixels of the given cells, (cells, pixels in a cell)."""
         return np.asarray(self._corners[cells][:, None] + self._offsets)
+
+    def ascending(self, cells: NDArray[np.bool_] | NDArray[np.intp]) -> Pixels:
+        """Return the pixels of the given cells in ascending order."""
+        pixels = self.pixels(cells).ravel()
+        if len(pixels) < _SPARSE * self._size:
+            pixels.sort()
+            return pixels
+        chosen = np.zeros(self._size, np.bool_)
+        chosen[pixels] = True
+        return np.flatnonzero(chosen)
 
 
 def _starts(length: int, side: int) -> Pixels:

@@ -4,22 +4,35 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from mast3r_ros.core.nearest import BLOCK_QUERIES, NearestSearch
+from mast3r_ros.core.nearest import BLOCK_QUERIES
 from mast3r_ros.core.pixel_vectors import Pixels, PixelVectors
 from mast3r_ros.errors import InvalidInput
 
 _MAX_ROUNDS = 10
 
 
+class PixelSearch(Protocol):
+    """Finds the nearest of the pixels of one view that take part, anywhere or in some part."""
+
+    @property
+    def targets(self) -> PixelVectors:
+        """The view."""
+
+    def nearest(
+        self, queries: PixelVectors, pixels: Pixels, guesses: Pixels | None = None
+    ) -> Pixels:
+        """Return the nearest target of each of some query pixels."""
+
+
 class NearestMemory:
     """The nearest target of any query pixel, searched once and remembered."""
 
-    def __init__(self, queries: PixelVectors, search: NearestSearch) -> None:
+    def __init__(self, queries: PixelVectors, search: PixelSearch) -> None:
         self._queries = queries
         self._search = search
         self._known = np.full(queries.height * queries.width, -1, np.int32)
@@ -73,7 +86,7 @@ def given_seeds(view: PixelVectors, seeds: tuple[ArrayLike, ArrayLike] | ArrayLi
 
 
 def nearest_pairs(
-    seeds: Pixels, view_1: PixelVectors, search_2: NearestSearch
+    seeds: Pixels, view_1: PixelVectors, search_2: PixelSearch
 ) -> tuple[Pixels, Pixels]:
     """Return the seeds and the nearest pixel in view 2 of each, whatever the way back says."""
     if len(search_2.targets.pixels) == 0:
@@ -83,8 +96,8 @@ def nearest_pairs(
 
 def reciprocal_pairs(
     seeds: Pixels,
-    search_1: NearestSearch,
-    search_2: NearestSearch,
+    search_1: PixelSearch,
+    search_2: PixelSearch,
     *,
     until_rest: bool,
     pixel_tol: float = 0.0,
@@ -109,7 +122,7 @@ def reciprocal_pairs(
 
 
 def _there_and_back(
-    seeds: Pixels, search_1: NearestSearch, search_2: NearestSearch, rounds: int
+    seeds: Pixels, search_1: PixelSearch, search_2: PixelSearch, rounds: int
 ) -> tuple[Pixels, Pixels, NDArray[np.bool_]]:
     """Return where each seed ends in view 1 and in view 2, and whether it came to rest there."""
     to_2 = NearestMemory(search_1.targets, search_2)

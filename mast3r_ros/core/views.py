@@ -7,7 +7,7 @@ Pixel (u, v) is a pixel's centre: an image of width W spans u from -0.5 to W - 0
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -31,6 +31,10 @@ class Frame(Protocol):
         """Return the view; the same one every time."""
 
 
+class Picture:
+    """Stands for one picture, so that what was made of it can be found again; holds nothing."""
+
+
 @dataclass(frozen=True, eq=False)
 class View:
     """One picture as it came, with what is known of its camera.
@@ -47,6 +51,7 @@ class View:
     mask: MaskArray | None = None
     stamp_ns: int = 0
     frame_id: str = ''
+    picture: Picture = field(default_factory=Picture, init=False, repr=False)
 
     def __post_init__(self) -> None:
         check_image('the image', self.image)
@@ -69,6 +74,12 @@ class View:
     def view(self) -> View:
         """Return this view: it is a frame that is there already."""
         return self
+
+    def with_camera(self, camera: Camera) -> View:
+        """Return the same picture with another calibration."""
+        made = replace(self, camera=camera)
+        object.__setattr__(made, 'picture', self.picture)
+        return made
 
 
 class LazyView:

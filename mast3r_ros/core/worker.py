@@ -3,18 +3,21 @@
 
 from __future__ import annotations
 
-import enum
 import logging
 import threading
-import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
+from mast3r_ros.config import RuntimeConfig
 from mast3r_ros.core.desks import Desk, Desks
 from mast3r_ros.core.engine import EngineInterface
+from mast3r_ros.core.feature_cache import FeatureCache
 from mast3r_ros.core.mailbox import Mailbox
+from mast3r_ros.core.watchdog import Watchdog
+from mast3r_ros.core.worker_state import GONE, WorkerState
 from mast3r_ros.errors import EngineFailed
 
 _log = logging.getLogger(__name__)
@@ -29,22 +32,6 @@ QUEUED_CALLS = 1024
 """Calls that may wait at once; more than any sane program has."""
 
 
-class WorkerState(enum.Enum):
-    """What the engine's thread is doing."""
-
-    NEW = 'new'
-    LOADING = 'loading'
-    READY = 'ready'
-    FAILED = 'failed'
-    """The engine could not be built; ``error`` says why."""
-    DEAD = 'dead'
-    """A call hung and could not be cancelled. That is for good, even if it returns late."""
-    CLOSED = 'closed'
-
-
-GONE = (WorkerState.FAILED, WorkerState.DEAD, WorkerState.CLOSED)
-
-
 @dataclass(frozen=True)
 class _Call:
     function: Callable[[EngineInterface], Any]
@@ -57,6 +44,7 @@ class EngineWorker:
     :param factory: builds the engine; runs in the worker's thread.
     :param call_timeout_s: a handler that runs longer is cancelled through the engine.
     :param cancel_grace_s: time a cancelled call has to return before the engine is given up.
+    :param features_memory_mb: memory for what the engine has encoded, for all its users.
     :param on_state: called with each new state, from the thread that caused it.
     """
 
@@ -66,23 +54,29 @@ class EngineWorker:
         *,
         call_timeout_s: float = 30.0,
         cancel_grace_s: float = 2.0,
+        features_memory_mb: float = RuntimeConfig().features_memory_mb,
         on_state: Callable[[WorkerState], None] | None = None,
     ) -> None:
         self.state = WorkerState.NEW
         self.error: Exception | None = None
+        self.features = FeatureCache(features_memory_mb * 1e6)
         self._factory = factory
         self._call_timeout_s = call_timeout_s
-        self._cancel_grace_s = cancel_grace_s
         self._on_state = on_state
         self._engine: EngineInterface | None = None
         self._changed = threading.Condition()
-        self._ending = threading.Lock()  # held to end a call or to cancel it, never for both
         self._desks = Desks()
         self._closing = False
-        self._busy_since: float | None = None
         self._running: tuple[Desk[Any], Any] | None = None
         self._thread = threading.Thread(target=self._run, name=ENGINE_THREAD, daemon=True)
-        self._watchdog = threading.Thread(target=self._watch, name='engine-watchdog', daemon=True)
+        self._watchdog = Watchdog(
+            self._changed,
+            limit_s=call_timeout_s,
+            grace_s=cancel_grace_s,
+            is_over=self._finished,
+            cancel=self._cancel,
+            give_up=self._die,
+        )
         self._calls: Mailbox[_Call] = self.open_mailbox(
             self._answer_call, self._fail_call, limit=QUEUED_CALLS, keep_all=True
         )
@@ -98,7 +92,7 @@ class EngineWorker:
             raise EngineFailed(f'the worker is {self.state.value}; make a new one to start')
         self._set_state(WorkerState.LOADING)
         self._thread.start()
-        self._watchdog.start()
+        self._watchdog.thread.start()
         return self
 
     def open_mailbox(
@@ -150,10 +144,10 @@ class EngineWorker:
         """Cancel what runs, close the engine, end the thread; False if it does not end in time."""
         with self._changed:
             self._closing = True
-            engine = self._engine if self._busy_since is not None else None
+            is_busy = self._watchdog.is_busy
             self._changed.notify_all()
-        if engine is not None:
-            self._cancel(engine)
+        if is_busy:
+            self._cancel()
         if self._thread.is_alive() and self._thread is not threading.current_thread():
             self._thread.join(timeout_s)
         ended = not self._thread.is_alive()
@@ -186,6 +180,7 @@ class EngineWorker:
         engine, self._engine = self._engine, None
         assert engine is not None
         try:
+            self.features.clear()
             if engine.successor is not None:
                 engine.successor.stop()
             engine.close()
@@ -218,70 +213,40 @@ class EngineWorker:
 
     def _handle(self, desk: Desk[ItemT], item: ItemT, waited_ms: float) -> None:
         assert self._engine is not None
-        with self._changed:
-            self._busy_since = time.monotonic()
-            self._running = (desk, item)
-            self._changed.notify_all()
+        self._running = (desk, item)
+        self._watchdog.begin()
         problem: Exception | None = None
         try:
             desk.handle(self._engine, item, waited_ms)
         except BaseException as error:  # whatever it is, the thread is needed for the next item
             problem = _as_exception(error)
-        with self._ending, self._changed:
-            self._busy_since = None
+        with self._watchdog.ending():
             given_up = self.state is WorkerState.DEAD  # then the item was reported already
             self._running = None
         if problem is not None and not given_up:
             desk.report(item, problem)
 
-    def _watch(self) -> None:
-        """Cancel a call that takes too long; give the engine up when it still does not return."""
-        while True:
-            with self._changed:
-                self._changed.wait_for(lambda: self._busy_since is not None or self._finished())
-                if self._finished():
-                    return
-                since, engine = self._busy_since, self._engine
-                if self._returns_within(since, self._call_timeout_s):
-                    continue
-            _log.error('an engine call takes over %g s; cancelling it', self._call_timeout_s)
-            with self._ending:
-                if engine is not None and self._busy_since == since:  # else it has returned
-                    self._cancel(engine)
-            with self._changed:
-                if self._returns_within(since, self._call_timeout_s + self._cancel_grace_s):
-                    continue
-                running = self._die()
-            self._report_death(running)
-            return
-
-    def _cancel(self, engine: EngineInterface) -> None:
+    def _cancel(self) -> None:
+        """Make the running call raise; nothing where the engine is gone by now."""
+        engine = self._engine
         try:
-            engine.cancel()
+            if engine is not None:
+                engine.cancel()
         except Exception:
             _log.exception('cancelling the running call failed')
 
     def _finished(self) -> bool:
         return self.state in GONE or (self._closing and not self._thread.is_alive())
 
-    def _returns_within(self, since: float | None, limit_s: float) -> bool:
-        """Wait, lock held, whether the call that began at ``since`` ends in time."""
-        while since is not None and self._busy_since == since:
-            remaining_s = since + limit_s - time.monotonic()
-            if remaining_s <= 0.0:
-                return False
-            self._changed.wait(min(remaining_s, 0.25))
-        return True
-
-    def _die(self) -> tuple[Desk[Any], Any] | None:
-        """Give the engine up, lock held, and return what hangs."""
+    def _die(self) -> Callable[[], None]:
+        """Give the engine up, lock held, and return what says so."""
         self.error = EngineFailed(
             f'an engine call did not return within {self._call_timeout_s:g} s and could not be '
             'cancelled; restart the process, or raise runtime.call_timeout_s if it is just slow'
         )
         self.state = WorkerState.DEAD
         self._changed.notify_all()
-        return self._running
+        return partial(self._report_death, self._running)
 
     def _report_death(self, running: tuple[Desk[Any], Any] | None) -> None:
         self._tell_state(WorkerState.DEAD)

@@ -7,15 +7,10 @@ answers are held against those of the network in float32. Int8 needs its recorde
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
-import os
-import platform
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +21,7 @@ from mast3r_ros.core.engine import EngineInterface
 from mast3r_ros.core.results import FloatArray, InferenceResult
 from mast3r_ros.core.views import Grid
 from mast3r_ros.engines.network_engine import NetworkEngine
+from mast3r_ros.engines.outcomes import Outcome, file_digest, library_version, machine_facts
 from mast3r_ros.errors import Mast3rError
 from mast3r_ros.models.check import Check
 from mast3r_ros.models.description import DESCRIPTION_FILE
@@ -70,15 +66,19 @@ def fastest_setting(
     wanted = config.model.precision
     precisions = _PRECISIONS if wanted is Precision.AUTO else (wanted,)
     settings = [Setting(backend, each) for backend in backends for each in precisions]
-    place = config.cache_folder / 'trials' / f'{_key(config, settings)}.json'
-    known = _read(place)
+    outcome = Outcome.of(config.cache_folder, 'trials', _facts(config, settings))
+    known = _known(outcome)
     if known in settings:
         return known
-    _log.info('auto tries %s once; runtime.trial turns that off', ', '.join(map(str, settings)))
+    _log.warning(
+        'auto tries %s once on this machine, which can take minutes; runtime.trial: false turns '
+        'that off',
+        ', '.join(map(str, settings)),
+    )
     seconds: dict[Setting, float] = {}
     for setting in settings:
         try:
-            with build(setting.backend, setting.of(config)) as engine:
+            with build(setting.backend, _unchecked(setting.of(config))) as engine:
                 found = _try(engine, setting)
         except Mast3rError as error:
             _log.info('%s is left out: %s', setting, error)
@@ -90,7 +90,13 @@ def fastest_setting(
     best = min(seconds, key=seconds.__getitem__)
     figures = ', '.join(f'{setting} {value:.2f} s' for setting, value in seconds.items())
     _log.info('auto chose %s for this machine (%s a pair)', best, figures)
-    _write(place, best, seconds)
+    outcome.write(
+        {
+            'backend': best.backend.value,
+            'precision': best.precision.value,
+            'seconds': {str(setting): round(value, 4) for setting, value in seconds.items()},
+        }
+    )
     return best
 
 
@@ -108,7 +114,7 @@ def _try(engine: EngineInterface, setting: Setting) -> float | None:
     if not folder.description.serves(*((grid.height, grid.width) for grid in grids)):
         _log.info('%s is not tried: its model lacks the size of its own pair', setting)
         return None
-    faults = list(_faults(_answer(engine, grids), check))
+    faults = list(_limits_missed(_answer(engine, grids), check))
     if faults:
         _log.info('%s is left out: %s', setting, ', '.join(faults))
         return None
@@ -125,7 +131,7 @@ def _answer(engine: NetworkEngine, grids: Sequence[Grid]) -> InferenceResult:
     return engine.decode([(one, two, None)], engine.provides)[0]
 
 
-def _faults(result: InferenceResult, check: Check) -> Iterator[str]:
+def _limits_missed(result: InferenceResult, check: Check) -> Iterator[str]:
     """Yield, in words, which limits the answers to the check pair do not hold."""
     given = {name: getattr(result, name) for name in check.answers}
     found, exact = check.sample(given), check.answers
@@ -149,12 +155,11 @@ def _point_errors(found: FloatArray, exact: FloatArray) -> FloatArray:
     return errors
 
 
-def _key(config: MASt3RRuntimeConfig, settings: Sequence[Setting]) -> str:
-    """Return a name for all that the outcome depends on: machine, libraries, models, threads."""
-    facts = [_processor(), config.runtime.num_threads or usable_cores(), *map(str, settings)]
-    facts += [f'{name} {_version(name)}' for name in _LIBRARIES]
-    facts += [_stamp(place) for place in _models(config)]
-    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:24]
+def _facts(config: MASt3RRuntimeConfig, settings: Sequence[Setting]) -> list[object]:
+    """Return all that the outcome depends on: machine, libraries, models, threads."""
+    facts = [*machine_facts(), config.runtime.num_threads or usable_cores(), *map(str, settings)]
+    facts += [f'{name} {library_version(name)}' for name in _LIBRARIES]
+    return [*facts, *(file_digest(place) for place in _models(config))]
 
 
 def _models(config: MASt3RRuntimeConfig) -> list[Path]:
@@ -165,48 +170,14 @@ def _models(config: MASt3RRuntimeConfig) -> list[Path]:
     return [home / precision.value / DESCRIPTION_FILE for precision in _PRECISIONS]
 
 
-def _stamp(path: Path) -> str:
+def _unchecked(config: MASt3RRuntimeConfig) -> MASt3RRuntimeConfig:
+    """Return the settings without the check of every start: here are stricter limits."""
+    return config.replace(runtime=config.runtime.replace(self_check=False))
+
+
+def _known(outcome: Outcome) -> Setting | None:
+    values = outcome.read()
     try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError:
-        return f'no {path.parent.name}'
-
-
-def _version(name: str) -> str:
-    try:
-        return metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return 'none'
-
-
-def _processor() -> str:
-    try:
-        lines = Path('/proc/cpuinfo').read_text(encoding='utf-8').splitlines()
-    except OSError:
-        return f'{platform.machine()} {platform.processor()}'
-    told = [line for line in lines if line.startswith(('model name', 'flags', 'Features'))]
-    return hashlib.sha256('\n'.join(sorted(set(told))).encode()).hexdigest()
-
-
-def _read(place: Path) -> Setting | None:
-    try:
-        values = json.loads(place.read_text(encoding='utf-8'))
         return Setting(BackendType(values['backend']), Precision(values['precision']))
-    except (OSError, ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError):
         return None
-
-
-def _write(place: Path, best: Setting, seconds: dict[Setting, float]) -> None:
-    """Keep the outcome; where that cannot be, it is tried again next time."""
-    values = {
-        'backend': best.backend.value,
-        'precision': best.precision.value,
-        'seconds': {str(setting): round(value, 4) for setting, value in seconds.items()},
-    }
-    unfinished = place.with_name(f'.{place.name}.{os.getpid()}')
-    try:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        unfinished.write_text(json.dumps(values, indent=2) + '\n', encoding='utf-8')
-        unfinished.replace(place)
-    except OSError as error:
-        _log.info('the outcome of the trial cannot be kept: %s', error)

@@ -11,24 +11,30 @@ import abc
 import logging
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mast3r_ros.config import MASt3RRuntimeConfig
+from mast3r_ros.config import MASt3RRuntimeConfig, ModelConfig
 from mast3r_ros.core.cameras import Matrix
 from mast3r_ros.core.engine import EngineInterface, FeaturePair, Features
 from mast3r_ros.core.memory import give_back_memory
 from mast3r_ros.core.postprocess import descriptors, points
-from mast3r_ros.core.preprocessing import to_grid
+from mast3r_ros.core.preprocessing import GridPlan, to_grid
 from mast3r_ros.core.results import FloatArray, InferenceResult, Output, ScaleSource
 from mast3r_ros.core.views import Grid, View
 from mast3r_ros.engines.network_features import NetworkFeatures
-from mast3r_ros.engines.network_size import check_settings_shape, first_shape, plan_view
-from mast3r_ros.engines.self_check import Difference, check_engine
+from mast3r_ros.engines.network_size import (
+    certain_shapes,
+    check_settings_shape,
+    plan_for_tracking,
+    plan_view,
+    tracking_model,
+)
+from mast3r_ros.engines.self_check import Difference, check_engine, check_once
 from mast3r_ros.errors import (
     EngineCancelled,
     EngineFailed,
@@ -44,6 +50,10 @@ _log = logging.getLogger(__name__)
 
 Values = Mapping[str, Any]
 """Arrays by the names of a graph's inputs or outputs, in the engine's own type."""
+
+
+Plan = Callable[[View, ModelFolder, ModelConfig], GridPlan]
+"""Says how a view comes onto a size of the model."""
 
 
 class NetworkEngine(EngineInterface):
@@ -73,10 +83,20 @@ class NetworkEngine(EngineInterface):
         self._closed = False
         self._replaced: ModelError | None = None  # the model, by another one
         check_settings_shape(folder, self._model)
+        self._for_tracking = tracking_model(folder, self._model)
+        self.has_tracking_size = self._for_tracking is not None
         if model.seeded:
             _log.warning(
                 'the weights of %s are made up: what it answers means nothing', folder.path
             )
+
+    @property
+    def kept_sizes(self) -> int:
+        """How many sizes of a stage stay loaded; each may hold the weights in an order of its own.
+
+        A pair of unlike views needs two encoders.
+        """
+        return 4 if self.has_tracking_size else 2
 
     @abc.abstractmethod
     def _load(self, stage: str, shape_1: Shape, shape_2: Shape) -> bool:
@@ -86,20 +106,30 @@ class NetworkEngine(EngineInterface):
     def _run(self, stage: str, shape_1: Shape, shape_2: Shape, values: Values) -> Values:
         """Run a stage on those of ``values`` that it takes; return what it makes."""
 
-    @abc.abstractmethod
     def to_host(self, value: Any) -> NDArray[Any]:
-        """Return a stage's output as an array in this process's memory."""
+        """Return a stage's output as an array in this process's memory, where most have it."""
+        array: NDArray[Any] = value
+        return array
 
-    @abc.abstractmethod
     def bytes_of(self, value: Any) -> int:
         """Return the memory that a stage's output takes."""
+        return int(value.nbytes)
 
     def prepare(self, view: View) -> Grid:
         """Resize and crop by the published rule, onto a size that the model has."""
+        return self._prepare(view, plan_view, self._model)
+
+    def prepare_for_tracking(self, view: View) -> Grid:
+        """Do the same onto the smaller size, where the settings name one."""
+        if self._for_tracking is None:
+            return self.prepare(view)
+        return self._prepare(view, plan_for_tracking, self._for_tracking)
+
+    def _prepare(self, view: View, plan: Plan, model: ModelConfig) -> Grid:
         if not self._in_pair:
             self._forget_cancel()  # it came when nothing ran
         with self._part_of_pair():
-            return to_grid(view, plan_view(view, self.folder, self._model), self._model.resize)
+            return to_grid(view, plan(view, self.folder, model), model.resize)
 
     def encode(self, grids: Sequence[Grid]) -> list[Features]:
         """Encode views one after the other."""
@@ -134,8 +164,7 @@ class NetworkEngine(EngineInterface):
 
     def _warm_up(self) -> None:
         """Load what every pair needs where only one size can come; heads wait to be asked for."""
-        shape = first_shape(self.folder, self._model)
-        if shape is not None:
+        for shape in certain_shapes(self.folder, self._model, self._for_tracking):
             self._load_whole(ENCODER, shape, shape)
             self._load_whole(DECODER, shape, shape)
 
@@ -145,6 +174,21 @@ class NetworkEngine(EngineInterface):
         :raises EngineUnavailable: one is farther off than the precision explains.
         """
         return check_engine(self, self.folder)
+
+    def _check_at_load(self, config: MASt3RRuntimeConfig, *facts: object) -> None:
+        """Do so unless the same engine passed on this machine before.
+
+        :param facts: what the answers depend on beyond machine, libraries and model.
+        """
+        if not config.runtime.self_check:
+            return
+        if check_once(self, self.folder, config.cache_folder, facts):
+            self._drop_heads()  # they come back with whoever asks for them
+            give_back_memory()
+
+    @abc.abstractmethod
+    def _drop_heads(self) -> None:
+        """Let go of every stage but encoders and decoders."""
 
     def _load_whole(self, stage: str, shape_1: Shape, shape_2: Shape) -> bool:
         """Make a stage ready to run, of the very model that was opened; True if that took work."""

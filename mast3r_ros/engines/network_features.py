@@ -4,11 +4,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mast3r_ros.core.cameras import Camera
 from mast3r_ros.core.engine import Features
 from mast3r_ros.core.results import FloatArray
 from mast3r_ros.core.views import Grid
@@ -60,6 +62,15 @@ class NetworkFeatures(Features):
         mean: FloatArray = tokens.reshape(-1, tokens.shape[-1]).mean(axis=0)
         mean /= np.float32(max(float(np.linalg.norm(mean)), 1e-12))
         return mean
+
+    def seen_through(self, camera: Camera | None) -> NetworkFeatures:
+        """Return the same tokens with another calibration, which the network does not see."""
+        grid = self.grid
+        if camera is not None:
+            camera = camera.on_grid(grid.scale, grid.offset, grid.width, grid.height)
+        return NetworkFeatures(
+            replace(grid, camera=camera), self.engine_key, self.tokens, self._nbytes, self._to_host
+        )
 
     def release(self) -> None:
         """Give the tokens back."""

@@ -9,14 +9,17 @@ from mast3r_ros.core.views import View
 from mast3r_ros.errors import InvalidInput, ModelNotFound
 from mast3r_ros.models.description import Shape
 from mast3r_ros.models.folder import ModelFolder
-from mast3r_ros.models.getting import how_to_add
+from mast3r_ros.models.getting import USUAL_IMAGE, how_to_add
 
 
-def plan_view(view: View, folder: ModelFolder, model: ModelConfig) -> GridPlan:
+def plan_view(
+    view: View, folder: ModelFolder, model: ModelConfig, setting: str = 'model.resolution'
+) -> GridPlan:
     """Plan a view by the published rule; the size must be one of the model's.
 
     With ``fit: crop`` an image of another shape is cut to the size that keeps most of it.
 
+    :param setting: what the size comes from.
     :raises InvalidInput: the model lacks the size; the sentence says how to get it.
     """
     plan = plan_for_model(view.width, view.height, model)
@@ -30,7 +33,7 @@ def plan_view(view: View, folder: ModelFolder, model: ModelConfig) -> GridPlan:
         f'an image of {view.width}x{view.height} needs a network input of '
         f'{wanted[1]}x{wanted[0]}, and the model at {folder.path} has {folder.sizes_in_words()}; '
         + how_to_add('export that size', folder.description, folder.path, wanted, wanted)
-        + ', choose another model.resolution, or set model.fit to crop'
+        + f', choose another {setting}, or set model.fit to crop'
     )
 
 
@@ -46,12 +49,76 @@ def check_settings_shape(folder: ModelFolder, model: ModelConfig) -> None:
     )
 
 
+def tracking_model(folder: ModelFolder, model: ModelConfig) -> ModelConfig | None:
+    """Return the settings of the smaller size for tracking; None where there is none.
+
+    :raises ModelNotFound: the model lacks that size; the sentence says how to get it.
+    :raises InvalidInput: it is not smaller.
+    """
+    if model.tracking_resolution is None and model.tracking_shape is None:
+        return None
+    small = model.replace(resolution=model.tracking_resolution, shape=model.tracking_shape)
+    usual, wanted = (_usual_shape(folder, model, each) for each in (model, small))
+    name = _tracking_setting(model)
+    if wanted[0] * wanted[1] >= usual[0] * usual[1]:
+        raise InvalidInput(
+            f'{name} gives {wanted[1]}x{wanted[0]} (width x height), which is not smaller than '
+            f"the keyframes' {usual[1]}x{usual[0]}; lower it, or leave it out"
+        )
+    shapes = folder.description.shapes
+    if model.tracking_shape is None and any(max(shape) == max(wanted) for shape in shapes):
+        return small  # whether it is of the images' own shape, they will tell
+    if wanted in shapes or (model.fit is FitRule.CROP and len(shapes) > 1):
+        return small
+    raise ModelNotFound(
+        f'{name} asks for a network input of {wanted[1]}x{wanted[0]} to follow with, and the '
+        f'model at {folder.path} has {folder.sizes_in_words()} (width x height); '
+        + how_to_add('export that size too', folder.description, folder.path, wanted, wanted)
+    )
+
+
+def plan_for_tracking(view: View, folder: ModelFolder, small: ModelConfig) -> GridPlan:
+    """Plan a view by the settings that :func:`tracking_model` returned."""
+    return plan_view(view, folder, small, _tracking_setting(small))
+
+
+def certain_shapes(
+    folder: ModelFolder, model: ModelConfig, small: ModelConfig | None
+) -> list[Shape]:
+    """Return the shapes that are sure to come, the usual one and that for tracking."""
+    if small is None:
+        shape = first_shape(folder, model)
+        return [] if shape is None else [shape]
+    found = []
+    for settings in (model, small):
+        long_side = max(_usual_shape(folder, model, settings))
+        alike = [item for item in folder.description.shapes if max(item) == long_side]
+        found += [settings.shape] if settings.shape is not None else alike[: len(alike) == 1]
+    return [shape for shape in found if shape in folder.description.shapes]
+
+
 def first_shape(folder: ModelFolder, model: ModelConfig) -> Shape | None:
     """Return the one shape that can come, where there is only one."""
+    if model.tracking_resolution is not None or model.tracking_shape is not None:
+        return None
     shapes = folder.description.shapes
     if model.shape in shapes:
         return model.shape
     return shapes[0] if len(shapes) == 1 and folder.encoder_shapes == shapes else None
+
+
+def _usual_shape(folder: ModelFolder, model: ModelConfig, settings: ModelConfig) -> Shape:
+    """Return what settings make of an image of the kind that the model is used for."""
+    image_size = USUAL_IMAGE
+    if plan_for_model(*image_size, model).grid_size[::-1] not in folder.encoder_shapes:
+        height, width = folder.encoder_shapes[0]
+        image_size = width, height
+    width, height = plan_for_model(*image_size, settings).grid_size
+    return height, width
+
+
+def _tracking_setting(model: ModelConfig) -> str:
+    return f'model.tracking_{"resolution" if model.tracking_shape is None else "shape"}'
 
 
 def _keeping_most(view: View, folder: ModelFolder, wanted: Shape) -> Shape:

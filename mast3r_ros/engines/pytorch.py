@@ -20,7 +20,7 @@ from mast3r_ros.core.results import EngineInfo
 from mast3r_ros.engines.network_engine import NetworkEngine, Values
 from mast3r_ros.errors import EngineFailed, EngineUnavailable, InvalidInput, ModelError
 from mast3r_ros.models.architecture import Architecture
-from mast3r_ros.models.description import ENCODER, Shape
+from mast3r_ros.models.description import DECODER, ENCODER, Shape
 from mast3r_ros.models.folder import find_model
 from mast3r_ros.models.networks.precision import to_precision
 from mast3r_ros.models.networks.stages import build_stages
@@ -65,17 +65,12 @@ class PyTorchEngine(NetworkEngine):
         self._stages: dict[tuple[str, Shape, Shape], _Stage] = {}
         self._on_device: dict[str, nn.Parameter] = {}
         self._warm_up()
-        if self._device.type != 'cpu':
-            self.self_check()
+        self._check_at_load(config)
 
     def to_host(self, value: Any) -> NDArray[Any]:
         """Return a stage's output as an array in this process's memory."""
         array: NDArray[Any] = value.float().cpu().numpy()
         return array
-
-    def bytes_of(self, value: Any) -> int:
-        """Return the memory that a stage's output takes."""
-        return int(value.nbytes)
 
     def describe(self) -> EngineInfo:
         """Say what runs and on what."""
@@ -94,6 +89,12 @@ class PyTorchEngine(NetworkEngine):
         self._begin()
         self._load_whole(stage, shape_1, shape_2)
         return self._stages[stage, shape_1, shape_2].module
+
+    def _drop_heads(self) -> None:
+        for key in [key for key in self._stages if key[0] not in (ENCODER, DECODER)]:
+            module = self._stages.pop(key).module
+            for name, _ in module.named_parameters():
+                self._on_device.pop(name, None)
 
     def _unload(self) -> None:
         self._stages.clear()

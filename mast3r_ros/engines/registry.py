@@ -179,7 +179,7 @@ def _build_auto(config: MASt3RRuntimeConfig) -> EngineInterface:
         return engine
     raise EngineUnavailable(
         f'auto finds no engine that can run a network here ({"; ".join(why_not)}); install one, '
-        'or choose geometry by name with backend: geometric'
+        'or choose geometry by name with backend: geometric (--backend geometric)'
     )
 
 

@@ -8,15 +8,18 @@ for ``mast3r-validate``, on real pictures.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import numpy as np
 
+from mast3r_ros import __version__
 from mast3r_ros.config import Precision
 from mast3r_ros.core.engine import EngineInterface
 from mast3r_ros.core.results import FloatArray, InferenceResult
 from mast3r_ros.core.views import Grid
+from mast3r_ros.engines.outcomes import Outcome, file_digest, machine_facts
 from mast3r_ros.errors import EngineUnavailable
 from mast3r_ros.models.check import Answers, Check
 from mast3r_ros.models.folder import ModelFolder
@@ -29,6 +32,7 @@ _MIDDLE = {
     Precision.FP16: 0.03,
     Precision.BF16: 0.1,
     Precision.INT8: 0.25,
+    Precision.INT8_FP16: 0.25,
 }
 _WORST_TWENTIETH = 10.0  # times as much may the pixel differ that is worse than 19 of 20
 
@@ -42,6 +46,29 @@ class Difference:
 
     p50: float
     p95: float
+
+
+def check_once(
+    engine: EngineInterface, folder: ModelFolder, cache_folder: Path, facts: Sequence[object]
+) -> bool:
+    """Check an engine unless the same passed on this machine before; return whether it was run.
+
+    :param facts: what its answers depend on beyond machine, libraries and model.
+    :raises EngineUnavailable: it answers wrongly; that is never kept.
+    """
+    outcome = Outcome.of(cache_folder, 'checks', [*_dependencies(engine, folder), *facts])
+    if outcome.read().get('passed') is True:
+        return False
+    _log.info(
+        'the engine answers the pair of its model, once on this machine; runtime.self_check '
+        'turns that off'
+    )
+    found = check_engine(engine, folder)
+    if found:
+        info = engine.describe()
+        differences = {name: asdict(item) for name, item in found.items()}
+        outcome.write({'passed': True, **asdict(info), 'differences': differences})
+    return True
 
 
 def check_engine(engine: EngineInterface, folder: ModelFolder) -> dict[str, Difference]:
@@ -60,9 +87,9 @@ def check_engine(engine: EngineInterface, folder: ModelFolder) -> dict[str, Diff
     for item in features:
         item.release()
     found = differences(check, result)
-    wrong = faults(found, model.precision)
+    info = engine.describe()
+    wrong = faults(found, Precision(info.precision))  # a model may be run in a shorter format
     if wrong:
-        info = engine.describe()
         raise EngineUnavailable(
             f'the {info.name} engine on {info.device} answers the pair of the model at '
             f'{folder.path} wrongly: it differs from float32 in {"; ".join(wrong)}; update its '
@@ -91,6 +118,15 @@ def faults(found: Mapping[str, Difference], precision: Precision) -> list[str]:
         for name, item in found.items()
         if not (item.p50 <= middle and item.p95 <= middle * _WORST_TWENTIETH)
     ]
+
+
+def _dependencies(engine: EngineInterface, folder: ModelFolder) -> list[object]:
+    """Return what decides how an engine answers: machine, libraries, weights, graphs, pair."""
+    info, model = engine.describe(), folder.description
+    graphs = sorted(folder.path.glob('*.onnx'))
+    files = [file_digest(path) for path in (*graphs, folder.path / model.check)]
+    facts = [info.name, info.device, info.precision, *sorted(info.versions.items())]
+    return [__version__, *machine_facts(), *facts, model.weights.sha256, *files]
 
 
 def _difference(values: FloatArray, reference: FloatArray) -> Difference:

@@ -9,10 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from mast3r_ros.export.weights_aside import LightGraph
 
 Array = NDArray[Any]
 _MEAN = 'mean_of/'
@@ -29,7 +32,9 @@ class _Layer:
     rounded: Array
 
 
-def correct_biases(exact: Any, quantised: Any, samples: Sequence[Mapping[str, Array]]) -> int:
+def correct_biases(
+    exact: LightGraph, quantised: Any, samples: Sequence[Mapping[str, Array]]
+) -> int:
     """Change the biases of a quantised ONNX model in place; return how many.
 
     :param exact: the same model in float32, with the same names of nodes.
@@ -43,11 +48,12 @@ def correct_biases(exact: Any, quantised: Any, samples: Sequence[Mapping[str, Ar
     )
 
 
-def _layers(exact: Any, quantised: Any) -> Iterator[_Layer]:
-    weights, small = _constants(exact.graph), _constants(quantised.graph)
+def _layers(exact: LightGraph, quantised: Any) -> Iterator[_Layer]:
+    weights = {item.name: partial(exact.value, item) for item in exact.proto.graph.initializer}
+    small = _constants(quantised.graph)
     nodes = {node.name: node for node in quantised.graph.node}
     makers = {name: node for node in quantised.graph.node for name in node.output}
-    for node in exact.graph.node:
+    for node in exact.proto.graph.node:
         found = nodes.get(node.name)
         if node.op_type not in ('MatMul', 'Conv') or found is None:
             continue
@@ -118,31 +124,31 @@ def _add(item: Any, change: Array) -> None:
 
 
 def _mean_inputs(
-    model: Any, names: Sequence[str], samples: Sequence[Mapping[str, Array]]
+    model: LightGraph, names: Sequence[str], samples: Sequence[Mapping[str, Array]]
 ) -> dict[str, Array]:
     """Return the mean of some values over all samples and places, one number a channel."""
     import onnx
     import onnxruntime
 
-    probed = onnx.ModelProto()
-    probed.CopyFrom(model)
+    probed = model.copy()
+    graph = probed.proto.graph
     wanted = sorted(set(names))
-    by_conv = {node.input[0] for node in model.graph.node if node.op_type == 'Conv' and node.input}
+    by_conv = {node.input[0] for node in graph.node if node.op_type == 'Conv' and node.input}
     for axes in ('last', 'planes'):
         values = np.array([0, 1] if axes == 'last' else [0, 2, 3], np.int64)
-        probed.graph.initializer.append(onnx.numpy_helper.from_array(values, _MEAN + axes))
+        graph.initializer.append(onnx.numpy_helper.from_array(values, _MEAN + axes))
     for name in wanted:
         axes = 'planes' if name in by_conv else 'last'
-        probed.graph.node.append(
+        graph.node.append(
             onnx.helper.make_node('ReduceMean', [name, _MEAN + axes], [_MEAN + name], keepdims=0)
         )
-        probed.graph.output.append(
+        graph.output.append(
             onnx.helper.make_tensor_value_info(_MEAN + name, onnx.TensorProto.FLOAT, None)
         )
     options = onnxruntime.SessionOptions()
     options.log_severity_level = _ERRORS_ONLY
     session = onnxruntime.InferenceSession(
-        probed.SerializeToString(), options, providers=['CPUExecutionProvider']
+        probed.save('probed'), options, providers=['CPUExecutionProvider']
     )
     outputs = [_MEAN + name for name in wanted]
     sums = [session.run(outputs, dict(sample)) for sample in samples]
@@ -154,8 +160,6 @@ def _mean_inputs(
 
 def _constants(graph: Any) -> dict[str, Any]:
     """Return what reads each constant of a graph, by its name."""
-    from functools import partial
-
     import onnx
 
     return {item.name: partial(onnx.numpy_helper.to_array, item) for item in graph.initializer}

@@ -91,7 +91,7 @@ def _convert(
 
     require_coreml_tools()
     settings = MASt3RRuntimeConfig(
-        model=ModelConfig(path=model.path), runtime=RuntimeConfig(device=-1)
+        model=ModelConfig(path=model.path), runtime=RuntimeConfig(device=-1, self_check=False)
     )
     architecture = _architecture(model)
     packages: dict[str, int] = {}

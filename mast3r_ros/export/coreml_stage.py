@@ -22,8 +22,10 @@ import torch
 from torch import Tensor, nn
 
 from mast3r_ros.errors import EngineUnavailable, ModelError
+from mast3r_ros.export.preprocess_graph import FRAME
 from mast3r_ros.export.stage_ports import IMAGE, Ports
 
+_PICTURES = (IMAGE, FRAME)  # go in as images
 _KNOWN = 'coremltools 9.0 with PyTorch 2.13'  # seen to work
 _aten = torch.ops.aten
 
@@ -58,17 +60,20 @@ def require_coreml_tools() -> Any:
         return importlib.import_module('coremltools')
 
 
-def write_package(module: nn.Module, ports: Ports, path: Path) -> None:
+def write_package(
+    module: nn.Module, ports: Ports, path: Path, made: type[np.generic] = np.float32
+) -> None:
     """Convert a stage, at the precision that it was brought to, into a new package.
 
+    :param made: type of the outputs.
     :raises ModelError: these versions of the libraries cannot; the sentence names some that can.
     """
     tools = require_coreml_tools()
-    if IMAGE in ports.inputs:
+    if any(name in _PICTURES for name in ports.inputs):
         module = OfPlanes(module)
     try:
         with _quietly():
-            package = _convert(tools, module.eval(), ports)
+            package = _convert(tools, module.eval(), ports, made)
             package.save(str(path))
     except Exception as error:  # of many kinds
         said = (str(error).strip().splitlines() or [type(error).__name__])[0]
@@ -79,10 +84,10 @@ def write_package(module: nn.Module, ports: Ports, path: Path) -> None:
     _check(package.get_spec(), ports, path)
 
 
-def _convert(tools: Any, module: nn.Module, ports: Ports) -> Any:
+def _convert(tools: Any, module: nn.Module, ports: Ports, made: type[np.generic]) -> Any:
     inputs, examples = [], []
     for name, shape in ports.inputs.items():
-        if name == IMAGE:
+        if name in _PICTURES:
             shape = (1, 3, *shape[1:3])
             inputs.append(tools.ImageType(name, shape, color_layout=tools.colorlayout.RGB))
         else:
@@ -94,7 +99,7 @@ def _convert(tools: Any, module: nn.Module, ports: Ports) -> Any:
         program,
         convert_to='mlprogram',
         inputs=inputs,
-        outputs=[tools.TensorType(name, dtype=np.float32) for name in ports.outputs],
+        outputs=[tools.TensorType(name, dtype=made) for name in ports.outputs],
         minimum_deployment_target=tools.target.macOS13,
         compute_precision=tools.precision.FLOAT32,  # keeps the types that are there
         skip_model_load=True,

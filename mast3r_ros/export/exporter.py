@@ -58,10 +58,14 @@ class ExportRequest:
     pictures: PicturePairs = ()
 
     def __post_init__(self) -> None:
-        if self.pictures and self.precision is not Precision.INT8:
+        if self.pictures and self.precision not in (Precision.INT8, Precision.INT8_FP16):
             raise InvalidInput(
                 f'the precision is {self.precision.value}, and only int8 is calibrated; leave out '
                 '--calibrate'
+            )
+        if self.precision is Precision.INT8_FP16 and not self.pictures:
+            raise InvalidInput(
+                f'{self.precision.value} has its ranges from pictures; give some with --calibrate'
             )
 
 

@@ -33,6 +33,7 @@ _BROKEN = {
     Precision.FP16: 0.1,
     Precision.BF16: 0.2,
     Precision.INT8: 0.5,
+    Precision.INT8_FP16: 0.5,
 }
 
 

@@ -26,7 +26,13 @@ if TYPE_CHECKING:
     from mast3r_ros.models.checkpoints import Checkpoint
     from mast3r_ros.models.networks.stages import Stages
 
-_BYTES_EACH = {Precision.FP32: 4, Precision.FP16: 2, Precision.BF16: 2, Precision.INT8: 1}
+_BYTES_EACH = {
+    Precision.FP32: 4,
+    Precision.FP16: 2,
+    Precision.BF16: 2,
+    Precision.INT8: 1,
+    Precision.INT8_FP16: 1,
+}
 
 
 class ModelSource:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from mast3r_ros.config import Precision
 from mast3r_ros.export.answers import RunStage, Tensors
+from mast3r_ros.export.card_int8 import quantise_for_cards
 from mast3r_ros.export.graph_files import write_graph
 from mast3r_ros.export.graphs import trace
 from mast3r_ros.export.quantise import quantise_dynamically
@@ -23,10 +24,11 @@ from mast3r_ros.models.description import DECODER, ENCODER, Shape
 from mast3r_ros.models.networks.stages import Stages
 
 # The type of tokens between stages; everything else, at any precision, is float32.
-_TOKEN_TYPES = {Precision.FP16: torch.float16}
+_TOKEN_TYPES = {Precision.FP16: torch.float16, Precision.INT8_FP16: torch.float16}
 # In eight bits: the trunk and the first product of the descriptors. What makes the answer itself
 # stays in float32, and so do the few products of the points' heads, which are mostly convolutions.
 _EIGHT_BIT_STAGES = (ENCODER, DECODER, 'descriptors_1', 'descriptors_2')
+_EIGHT_BIT_ON_CARDS = (ENCODER, DECODER)
 _LAST_PRODUCT = '.head_local_features.fc2.weight'
 
 
@@ -55,7 +57,7 @@ def write_stage(
 ) -> None:
     """Trace one stage and write its graph; its weights go into the shared file.
 
-    :param stages: already brought to that precision (int8: float32).
+    :param stages: already brought to that precision (int8: float32, int8_fp16: float16).
     :param samples: what the stage gets for some pictures; with them int8 is calibrated.
     """
     module = _module(stages, stage, 1)
@@ -64,10 +66,16 @@ def write_stage(
     if precision is Precision.INT8 and stage in _EIGHT_BIT_STAGES:
         last = frozenset(name for name in parameters if name.endswith(_LAST_PRODUCT))
         if samples:
-            model, names = quantise_statically(model, samples, parameters, last, path.stem)
+            model, names = quantise_statically(
+                model, samples, parameters, last, path.stem, path.parent
+            )
             parameters = dict.fromkeys(names)
         else:
             parameters |= dict.fromkeys(quantise_dynamically(model, last))
+    if precision is Precision.INT8_FP16 and stage in _EIGHT_BIT_ON_CARDS:
+        parameters = dict.fromkeys(
+            quantise_for_cards(model, samples, parameters, path.stem.lstrip('.'))
+        )
     write_graph(model, path, weights, parameters)
 
 

@@ -14,6 +14,7 @@ import io
 import logging
 from collections.abc import Collection, Mapping, Sequence
 from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from numpy.typing import NDArray
 
 from mast3r_ros.errors import EngineUnavailable
 from mast3r_ros.export.bias_correction import correct_biases
+from mast3r_ros.export.weights_aside import LightGraph, weights_aside
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -43,6 +45,7 @@ def quantise_statically(
     parameters: Collection[str],
     keep: Collection[str],
     own_names: str,
+    scratch: Path,
 ) -> tuple[ir.Model, list[str]]:
     """Return the graph in eight bits, and the names of its initializers for the weights file.
 
@@ -50,6 +53,7 @@ def quantise_statically(
     :param parameters: names of the network's own weights, which every size has alike.
     :param keep: names of weights that stay as they are.
     :param own_names: goes before the names of weights that no other graph shares.
+    :param scratch: a folder with room for the weights meanwhile.
     """
     import onnx_ir as ir
 
@@ -58,30 +62,33 @@ def quantise_statically(
         for name, value in model.graph.initializers.items()
         if name in parameters and value.const_value is not None
     }
-    exact = ir.to_proto(model)
-    proto = _with_nncf(ir.to_proto(model), samples, _nodes_of(model, keep))
-    correct_biases(exact, proto, samples)
+    with weights_aside(model, scratch) as exact:
+        proto = _with_nncf(exact.copy(), samples, _nodes_of(model, keep))
+        correct_biases(exact, proto, samples)
     quantised = ir.from_proto(proto)
     return quantised, _name_weights(quantised, before, own_names)
 
 
-def _with_nncf(proto: Any, samples: Sequence[Mapping[str, Any]], ignored: list[str]) -> Any:
+def _with_nncf(graph: LightGraph, samples: Sequence[Mapping[str, Any]], ignored: list[str]) -> Any:
+    """Return the model in eight bits, with its weights in it."""
     require_quantiser()
     import nncf
 
     levels = {name: logging.getLogger(name).level for name in ('nncf', 'openvino')}
     nncf.set_log_level(logging.ERROR)
-    own_correction = nncf.AdvancedQuantizationParameters(disable_bias_correction=True)
+    advanced = nncf.AdvancedQuantizationParameters(
+        disable_bias_correction=True, backend_params={'external_data_dir': str(graph.folder)}
+    )
     try:
         with contextlib.redirect_stdout(io.StringIO()):  # it draws progress there
             return nncf.quantize(
-                proto,
+                graph.proto,
                 nncf.Dataset(list(samples)),
                 preset=nncf.QuantizationPreset.MIXED,
                 model_type=nncf.ModelType.TRANSFORMER,
                 subset_size=len(samples),
                 ignored_scope=nncf.IgnoredScope(names=ignored),
-                advanced_parameters=own_correction,
+                advanced_parameters=advanced,
             )
     finally:
         for name, level in levels.items():

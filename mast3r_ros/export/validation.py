@@ -22,7 +22,7 @@ from mast3r_ros.core.images import load_image
 from mast3r_ros.core.results import EngineInfo, Output
 from mast3r_ros.core.views import ImageArray
 from mast3r_ros.engines.registry import get_runtime
-from mast3r_ros.errors import InvalidInput, ModelError
+from mast3r_ros.errors import InvalidInput, ModelError, ModelNotFound
 from mast3r_ros.export.answers import built_in_pair
 from mast3r_ros.export.comparison import Figures, Limits, as_facts, compare, worst
 from mast3r_ros.export.landing import update_description
@@ -222,12 +222,23 @@ def _compare_pair(one: EngineInterface, other: EngineInterface, pair: PicturePai
 
 
 def _model_folder(model: Path, precision: Precision) -> Path:
-    if not (model / DESCRIPTION_FILE).is_file() and precision is not Precision.AUTO:
-        inner: Path = model / precision.value
-        if (inner / DESCRIPTION_FILE).is_file():
-            return inner
-    ModelFolder.open(model)
-    return model
+    """Return the folder of a precision: the given one, or the fitting one of those in it."""
+    if (model / DESCRIPTION_FILE).is_file() or not model.is_dir():
+        ModelFolder.open(model)
+        return model
+    present = [each for each in Precision if (model / each.value / DESCRIPTION_FILE).is_file()]
+    # OpenVINO runs a float32 folder in bfloat16.
+    stand_in = Precision.FP32 if precision is Precision.BF16 else precision
+    for wanted in (precision, stand_in):
+        if wanted in present:
+            return model / wanted.value
+    if not present:
+        ModelFolder.open(model)  # says what is wrong with it
+    held = ', '.join(each.value for each in present)
+    raise ModelNotFound(
+        f'{model} has no {precision.value} model, it holds {held}; name one of these as '
+        'ENGINE:PRECISION, or make it with mast3r-export --precision'
+    )
 
 
 def _known_by(pairs: Sequence[PicturePair]) -> Iterator[dict[str, str]]:

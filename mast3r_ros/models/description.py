@@ -208,7 +208,7 @@ def _check(model: ModelDescription) -> None:
     if model.patch_px < 1:
         raise ModelError(f'patch_px is {model.patch_px}; it must be at least 1')
     if model.precision is Precision.AUTO:
-        raise ModelError('the precision of a model is one of fp32, fp16, bf16, int8, not auto')
+        raise ModelError('the precision of a model is a number format, not auto')
     for shape in (*model.shapes, *(shape for pair in model.pairs for shape in pair)):
         if min(shape) < model.patch_px or any(side % model.patch_px for side in shape):
             raise ModelError(

@@ -21,6 +21,7 @@ from mast3r_ros.models.getting import how_to_export_anew, how_to_get
 from mast3r_ros.models.weights_sample import sample_digest
 
 _log = logging.getLogger(__name__)
+_NEED_PROOF = {Precision.INT8, Precision.INT8_FP16}
 _LARGEST_DESCRIPTION = 16 << 20  # bytes; real ones have some thousand
 
 
@@ -144,7 +145,7 @@ def find_model(
     for precision in precisions:
         if (home / precision.value / DESCRIPTION_FILE).is_file():
             model = ModelFolder.open(home / precision.value)
-            if precision is not Precision.INT8 or model.description.is_proven_for(engine):
+            if precision not in _NEED_PROOF or model.description.is_proven_for(engine):
                 return model
             _log.info(
                 'the int8 model at %s is passed over: no comparison on real pictures with %s is '
@@ -155,7 +156,7 @@ def find_model(
     present = _precisions_at(home)
     if not present:
         raise ModelNotFound(_not_found(home, config))
-    proof = ' (int8 only after a passed mast3r-validate)' if Precision.INT8 in precisions else ''
+    proof = ' (int8 only after a passed mast3r-validate)' if _NEED_PROOF & {*precisions} else ''
     raise EngineUnavailable(
         f'the model {config.model.variant.value} is at {home} as {_listed(present)}, and the '
         f'{engine} engine takes {_listed(precisions)} here{proof}; choose another engine or '
@@ -191,7 +192,10 @@ def _identity(path: Path) -> tuple[int, ...]:
 def _read_description(folder: Path) -> ModelDescription:
     path = folder / DESCRIPTION_FILE
     if not folder.is_dir():
-        raise ModelNotFound(f'there is no model folder {folder}; check model.path')
+        raise ModelNotFound(
+            f'there is no model folder {folder}; give one that mast3r-export wrote, or make it '
+            'with mast3r-download and mast3r-export'
+        )
     if not path.is_file():
         raise ModelNotFound(
             f'{folder} is no model folder: it has no {DESCRIPTION_FILE}; give one that '

@@ -12,13 +12,14 @@ from mast3r_ros.core.preprocessing import plan_for_model
 from mast3r_ros.models.catalogue import published_model
 from mast3r_ros.models.description import ModelDescription, Shape
 
-_USUAL_IMAGE = (640, 480)  # where no image tells the shape
+USUAL_IMAGE = (640, 480)
+"""Width and height where no image tells the shape."""
 
 
 def how_to_get(config: MASt3RRuntimeConfig) -> str:
     """Return the two commands that bring the settings' model to its default place."""
     model = config.model
-    width, height = plan_for_model(*_USUAL_IMAGE, model).grid_size
+    width, height = plan_for_model(*USUAL_IMAGE, model).grid_size
     variant = ['--variant', model.variant.value]
     place = [] if config.cache_dir is None else ['--cache-dir', str(config.cache_dir)]
     auto = model.precision is Precision.AUTO

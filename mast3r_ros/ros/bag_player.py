@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
@@ -16,31 +16,28 @@ from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.publisher import Publisher
-from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
 from rosgraph_msgs.msg import Clock
 
 from mast3r_ros.bags.bag import Bag
-from mast3r_ros.bags.camera_topics import CAMERA_INFO, IMAGE, CameraTopics, choose_cameras
+from mast3r_ros.bags.camera_topics import CameraTopics
 from mast3r_ros.bags.mask_order import masks_first
-from mast3r_ros.bags.recorded import RecordedMessage, RecordedTopic, Tell
+from mast3r_ros.bags.recorded import RecordedMessage, Tell
 from mast3r_ros.bags.replay import Part
 from mast3r_ros.config import NodeConfig, PairingMode
 from mast3r_ros.core.views import View
 from mast3r_ros.errors import InvalidInput, Mast3rError
 from mast3r_ros.msg import PairStats
 from mast3r_ros.ros.filter_pairing import make_node_pairing
-from mast3r_ros.ros.publishers import message_class
+from mast3r_ros.ros.node_inputs import DEPTH, NodeInputs
 from mast3r_ros.wire.result_topics import STATS_TOPIC
 from mast3r_ros.wire.stamps import stamp_ns
 
-_RELIABLE_S = 2.0  # for a node to subscribe reliably, unless its settings forbid that
 _SETTLE_S = 0.3  # for a calibration to arrive before the first image
 _LOOK_S = 0.1
 _AFTER_IMAGE_S = 0.01
 _SEND_AGAIN_S = 1.0  # unless answers take longer
 _END_OF_TIME_NS = 2**31 * 10**9  # that a message holds
-_DEPTH = 32  # messages that may be under way on one topic
 
 OnPair = Callable[[float, int], None]
 
@@ -133,7 +130,7 @@ class BagPlayer:
         self._clock_ns = -1  # told last
         self._has_rival_clock = False
         self._stats_topic = f'{target}/{STATS_TOPIC}'
-        node.create_subscription(PairStats, self._stats_topic, self._on_stats, _DEPTH)
+        node.create_subscription(PairStats, self._stats_topic, self._on_stats, DEPTH)
 
     def connect(self, cameras: Sequence[CameraTopics]) -> None:
         """Find the node and what it listens to, and make a publisher for each topic of the bag."""
@@ -141,27 +138,8 @@ class BagPlayer:
             raise Mast3rError(
                 f'nobody publishes {self._stats_topic}; start the node, or give its name by --node'
             )
-        if not self._wait(lambda: len(self._image_inputs(cameras)) >= len(cameras)):
-            raise Mast3rError(
-                f'{self._target} does not listen to {len(cameras)} topics of '
-                f'{cameras[0].type_name}; activate it, and set its pairing.mode and '
-                'input.image_transport as the bag needs'
-            )
-        inputs = choose_cameras(self._inputs(), self._config, {})
-        for camera, theirs in zip(cameras, inputs, strict=True):
-            self._connect_camera(camera, theirs)
-        images = [self._publishers[camera.image] for camera in cameras]
-        if not self._wait(lambda: all(item.get_subscription_count() for item in images)):
-            raise Mast3rError(f'{self._target} cannot be reached; is it in another ROS domain?')
-        # A node that sees reliable publishers subscribes anew; what is sent before gets lost.
-        topics = [item.topic_name for item in images]
-        self._wait(lambda: all(self._is_heard_reliably(topic) for topic in topics), _RELIABLE_S)
-
-    def _is_heard_reliably(self, topic: str) -> bool:
-        found = self._node.get_subscriptions_info_by_topic(topic)
-        return bool(found) and all(
-            item.qos_profile.reliability is ReliabilityPolicy.RELIABLE for item in found
-        )
+        inputs = NodeInputs(self._node, self._target, self._wait)
+        self._publishers = inputs.publishers(cameras, self._config)
 
     def play(
         self,
@@ -201,24 +179,6 @@ class BagPlayer:
         self._clock_ns = time_ns
         seconds, nanoseconds = divmod(time_ns, 10**9)
         self._clock.publish(Clock(clock=Time(sec=seconds, nanosec=nanoseconds)))
-
-    def _connect_camera(self, ours: CameraTopics, theirs: CameraTopics) -> None:
-        names = [
-            (ours.image, theirs.image, ours.type_name, theirs.type_name),
-            (ours.info, theirs.info, CAMERA_INFO, None),
-            (ours.mask, theirs.mask, IMAGE, None),
-        ]
-        for name, target, type_name, wanted in names:
-            if wanted not in (None, type_name):
-                raise Mast3rError(
-                    f'{self._target} takes {wanted} on {target}, but {name} carries {type_name}; '
-                    "set the node's input.image_transport to fit"
-                )
-            if name is not None and target is not None:
-                quality = QoSProfile(depth=_DEPTH, reliability=ReliabilityPolicy.RELIABLE)
-                self._publishers[name] = self._node.create_publisher(
-                    message_class(type_name), target, quality
-                )
 
     def _send_first_calibration(
         self, bag: Bag, cameras: Sequence[CameraTopics], start_ns: int
@@ -284,26 +244,6 @@ class BagPlayer:
                 return False
             self._spin(min(left_s, _LOOK_S))
         return True
-
-    def _image_inputs(self, cameras: Sequence[CameraTopics]) -> list[str]:
-        """Return the image topics that the node listens to, of the bag's type, without masks."""
-        kind = cameras[0].type_name
-        return [
-            name
-            for name, topic in self._inputs().items()
-            if topic.type_name == kind and not name.endswith('mask')
-        ]
-
-    def _inputs(self) -> dict[str, RecordedTopic]:
-        """Return what the node listens to."""
-        namespace, _, name = self._target.rpartition('/')
-        try:
-            found: Iterable[tuple[str, list[str]]] = (
-                self._node.get_subscriber_names_and_types_by_node(name, namespace or '/')
-            )
-        except RuntimeError:  # rclpy's NodeNameNonExistentError: it is not known yet
-            return {}
-        return {topic: RecordedTopic(topic, types[0], None) for topic, types in found}
 
 
 @contextmanager

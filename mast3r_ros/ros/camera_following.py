@@ -8,13 +8,16 @@ from collections.abc import Callable
 from rclpy.lifecycle import LifecycleNode
 
 from mast3r_ros.config import NodeConfig
+from mast3r_ros.core.cameras import Matrix
 from mast3r_ros.core.pairing import ViewPair
 from mast3r_ros.core.pipeline import Pipeline
 from mast3r_ros.core.views import View
 from mast3r_ros.core.worker import EngineWorker
+from mast3r_ros.ros.odometry_input import OdometryInput
 from mast3r_ros.ros.sequence_outputs import SequenceOutputs
 from mast3r_ros.sequence.follower import Follower, Following
 from mast3r_ros.sequence.frames import TrackedFrame
+from mast3r_ros.wire.pose_fields import from_ros_world
 
 
 class CameraFollowing:
@@ -37,6 +40,8 @@ class CameraFollowing:
         on_problem: Callable[[ViewPair, Exception], None],
         queue_limit: int,
     ) -> None:
+        sequence = config.sequence
+        self.odometry = OdometryInput(node, sequence) if sequence.odometry_topic else None
         self._follower = Follower(
             worker,
             config,
@@ -44,9 +49,12 @@ class CameraFollowing:
             posed=pipeline.posed,
             on_frame=self._on_frame,
             on_problem=on_problem,
+            odometry=self._told,
             queue_limit=queue_limit,
         )
         try:
+            self._listen(True)  # what cannot be subscribed to is to be known now
+            self._listen(False)
             self._outputs = SequenceOutputs(node, config, on_change)
         except Exception:
             self._follower.close()
@@ -65,7 +73,12 @@ class CameraFollowing:
     @property
     def drops(self) -> dict[str, int]:
         """How many pairs were not followed, by reason."""
-        return {f'not_followed_{why}': count for why, count in self._follower.drops.items()}
+        drops = {f'not_followed_{why}': count for why, count in self._follower.drops.items()}
+        return drops if self.odometry is None else {**drops, **self.odometry.drops}
+
+    def listen(self, active: bool) -> None:
+        """Begin or cease to listen to the odometry, as the camera is followed or not."""
+        self._listen(active and self.needed)
 
     def add(self, pairs: list[ViewPair]) -> None:
         """Follow from these pairs on, where that is wanted."""
@@ -82,12 +95,26 @@ class CameraFollowing:
 
     def reset(self) -> None:
         """Begin a new world with the next frame."""
+        if self.odometry is not None:
+            self.odometry.reset()
         self._follower.reset()
 
     def close(self) -> None:
         """Leave the engine and destroy the publishers."""
+        self._listen(False)
         self._follower.close()
         self._outputs.close()
+
+    def _listen(self, wanted: bool) -> None:
+        if self.odometry is not None:
+            (self.odometry.open if wanted else self.odometry.close)()
+
+    def _told(self, view: View) -> Matrix | None:
+        """Return what the odometry tells of a view, as the follower takes it."""
+        if self.odometry is None:
+            return None
+        T = self.odometry.nearest(view.stamp_ns, view.frame_id)
+        return None if T is None else from_ros_world(T)
 
     def _on_frame(self, found: TrackedFrame, view: View) -> None:
         self._outputs.publish(self._follower, found, view)

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 from mast3r_ros.config import MASt3RRuntimeConfig, MatchingConfig
 from mast3r_ros.core.engine import EngineInterface
-from mast3r_ros.core.worker import GONE, EngineWorker
+from mast3r_ros.core.worker import EngineWorker
+from mast3r_ros.core.worker_state import GONE
 from mast3r_ros.engines.registry import get_runtime_soon
 
 EngineFactory = Callable[[MASt3RRuntimeConfig], EngineInterface]
@@ -41,6 +42,7 @@ class EngineHub:
                 worker = EngineWorker(
                     lambda: self._make_engine(config),
                     call_timeout_s=config.runtime.call_timeout_s,
+                    features_memory_mb=config.runtime.features_memory_mb,
                 )
                 shared = self._shared[key] = _Shared(worker.start())
             shared.users += 1

@@ -6,36 +6,17 @@ Knows no ROS: the node takes a snapshot of itself, this module reads it.
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from mast3r_ros.core.results import ScaleSource
-from mast3r_ros.core.worker import WorkerState
+from mast3r_ros.core.worker_state import WorkerState
+from mast3r_ros.ros.finding import SILENT_S, Finding, Level
+from mast3r_ros.ros.odometry_facts import OdometryFacts
+from mast3r_ros.ros.sequence_findings import about_odometry, about_sequence
 from mast3r_ros.sequence.follower import Following
-from mast3r_ros.sequence.frames import TrackingState
 
-SILENT_S = 2.0
-"""An input that has been silent for so long is worth a word."""
 PLAUSIBLE_AGE_MS = (-1e3, 60e3)
 """Results older or younger than that when published come from clocks that disagree."""
-
-
-class Level(enum.IntEnum):
-    """How bad a finding is; the numbers are those of diagnostic_msgs/DiagnosticStatus."""
-
-    OK = 0
-    WARN = 1
-    ERROR = 2
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One sentence about the node's health."""
-
-    level: Level
-    about: str  # engine, inputs, pairs, sequence
-    text: str
 
 
 @dataclass(frozen=True)
@@ -83,6 +64,7 @@ class Snapshot:
     median_age_ms: float | None = None
     notes: tuple[str, ...] = ()
     following: Following | None = None  # None: the camera is not followed
+    odometry: OdometryFacts | None = None  # None: there is to be none
 
 
 def findings(now: Snapshot) -> list[Finding]:
@@ -96,7 +78,8 @@ def findings(now: Snapshot) -> list[Finding]:
         found += _about_pairing(now)
         found += _about_results(now)
         if now.following is not None:
-            found += _about_sequence(now.following)
+            found += about_sequence(now.following)
+            found += about_odometry(now.odometry)
     return sorted(found, key=lambda item: -item.level)
 
 
@@ -246,29 +229,6 @@ def _about_results(now: Snapshot) -> Iterator[Finding]:
         dropped = ', '.join(f'{count} {reason}' for reason, count in drops.items())
         suffix = f'; dropped: {dropped}' if dropped else ''
         yield Finding(Level.OK, 'pairs', f'{now.answered_lately} pairs answered lately{suffix}')
-
-
-def _about_sequence(now: Following) -> Iterator[Finding]:
-    if now.state is None:
-        text = (
-            'no frame was followed yet; without calibration the first ones tell the focal length'
-        )
-        yield Finding(Level.OK, 'sequence', text)
-    elif now.state is TrackingState.LOST:
-        text = (
-            f'the camera is lost: {now.reason}; bring it back to a place it has seen, or call '
-            '~/reset to begin a new world'
-        )
-        yield Finding(Level.WARN, 'sequence', text)
-    else:
-        text = f'{now.state.value}; {now.keyframes} keyframes, {now.loops} loop edges'
-        yield Finding(Level.OK, 'sequence', text)
-    if now.keyframes and now.scale_source is ScaleSource.NONE:
-        text = (
-            'path and map have no known unit; a calibrated stereo pair or a network that knows '
-            'metres gives one'
-        )
-        yield Finding(Level.WARN, 'sequence', text)
 
 
 def _about_drops(now: Snapshot, drops: Mapping[str, int]) -> Iterator[Finding]:

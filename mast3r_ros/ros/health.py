@@ -8,15 +8,17 @@ import time
 import weakref
 from collections import Counter
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.lifecycle import LifecycleNode
 
 from mast3r_ros.config import SyncRule
-from mast3r_ros.core.worker import WorkerState
+from mast3r_ros.core.worker_state import WorkerState
 from mast3r_ros.ros import qos
 from mast3r_ros.ros.camera_input import CameraInput
 from mast3r_ros.ros.findings import Finding, InputFacts, Level, Snapshot, findings
+from mast3r_ros.ros.odometry_facts import OdometryFacts
 from mast3r_ros.ros.session import Session
 from mast3r_ros.sequence.follower import Following
 
@@ -105,6 +107,7 @@ class Health:
             last_problem=session.last_problem,
             median_age_ms=statistics.median(session.ages_ms) if session.ages_ms else None,
             following=None if session.following is None else session.following.now,
+            odometry=self._odometry_facts(session),
             notes=result.notes if result is not None and lately['answered'] else (),
         )
 
@@ -123,6 +126,14 @@ class Health:
             calibration_problem=item.calibration.problem,
             drops_lately=self._lately(item.source, item.drops),
         )
+
+    def _odometry_facts(self, session: Session) -> OdometryFacts | None:
+        following = session.following
+        if following is None or following.odometry is None:
+            return None
+        facts = following.odometry.facts()
+        lately = self._lately('odometry', {'invalid': facts.invalid, 'missed': facts.missed})
+        return replace(facts, invalid_lately=lately['invalid'], missed_lately=lately['missed'])
 
     def _lately(self, of_what: str, counts: Mapping[str, int]) -> Counter[str]:
         """Return how much was counted since the last look; what was not is left out."""
@@ -157,8 +168,18 @@ def _values(session: Session, now: Snapshot, rate_hz: float) -> dict[str, dict[s
     inputs = {f'{item.source}_received': str(item.received) for item in now.inputs}
     values = {'engine': engine, 'inputs': inputs, 'pairs': pairs}
     if now.following is not None:
-        values['sequence'] = _following_values(now.following)
+        values['sequence'] = {**_following_values(now.following), **_odometry_values(now.odometry)}
     return values
+
+
+def _odometry_values(now: OdometryFacts | None) -> dict[str, str]:
+    if now is None:
+        return {}
+    return {
+        'odometry_received': str(now.received),
+        'odometry_invalid': str(now.invalid),
+        'odometry_missed': str(now.missed),
+    }
 
 
 def _following_values(now: Following) -> dict[str, str]:
@@ -169,4 +190,12 @@ def _following_values(now: Following) -> dict[str, str]:
         'keyframes': str(now.keyframes),
         'loops': str(now.loops),
         'scale_source': now.scale_source.value,
+        'focal': _focal_in_words(now),
+        'map_laid': f'{now.map_share:.0%}',
     }
+
+
+def _focal_in_words(now: Following) -> str:
+    if now.focal_px is None:
+        return 'calibrated'
+    return f'{now.focal_px:.1f} px, ' + ('settled' if now.focal_is_settled else 'not settled')

@@ -13,7 +13,7 @@ from rclpy.timer import Timer
 from std_srvs.srv import Trigger
 
 from mast3r_ros.config import ExecutorRule, NodeConfig
-from mast3r_ros.core.worker import WorkerState
+from mast3r_ros.core.worker_state import WorkerState
 from mast3r_ros.errors import Mast3rError
 from mast3r_ros.ros.engine_hub import EngineHub
 from mast3r_ros.ros.findings import no_engine

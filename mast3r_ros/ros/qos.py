@@ -45,6 +45,13 @@ def calibration_input() -> QoSProfile:
     )
 
 
+def odometry_input() -> QoSProfile:
+    """Odometry: often, small, and some of it at once while something else was done."""
+    return QoSProfile(
+        history=HistoryPolicy.KEEP_LAST, depth=200, reliability=ReliabilityPolicy.BEST_EFFORT
+    )
+
+
 def latched() -> QoSProfile:
     """What its publisher keeps for those who come later, as calibration or a map."""
     return QoSProfile(

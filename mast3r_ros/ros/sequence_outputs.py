@@ -32,6 +32,7 @@ from mast3r_ros.wire.sequence_topics import KEYFRAME, MAP, ODOMETRY, PATH, SEQUE
 from mast3r_ros.wire.stamps import header_fields
 
 _MOST_OF_THE_TIME = 0.1  # of the engine's thread, that map and path may take
+_LAYS_S = 0.02  # after a frame, that the map may be laid on for in any case
 
 
 class SequenceOutputs:
@@ -46,6 +47,7 @@ class SequenceOutputs:
         self._config = config
         self._node = node
         self._next_summary_s = float('-inf')  # when map and path are due
+        self._laid_at_s = time.monotonic()
         self._tf = _tf_publisher(node) if config.sequence.publish_tf else None
         self.publishers = Publishers(node, SEQUENCE_TOPICS, on_change, latched=[MAP])
 
@@ -63,6 +65,10 @@ class SequenceOutputs:
         """Publish what is news after a frame; in the engine's thread."""
         if found.T_world_camera is not None:
             self._publish_pose(found, view)
+        now_s = time.monotonic()
+        if self._is_wanted(MAP):
+            follower.map.lay(max(_LAYS_S, _MOST_OF_THE_TIME * (now_s - self._laid_at_s)))
+            self._laid_at_s = time.monotonic()
         now_s = time.monotonic()
         if now_s >= self._next_summary_s:
             self._publish_summary(follower, found.stamp_ns)
@@ -100,8 +106,11 @@ class SequenceOutputs:
         self._send(PATH, path)
         self._send(MAP, lambda: _map_fields(stamp_ns, frame, follower.map.cloud_so_far()))
 
+    def _is_wanted(self, name: str) -> bool:
+        return self.publishers.is_heard(name) or self._config.output.always_on
+
     def _send(self, name: str, make: Callable[[], MessageFields]) -> None:
-        if self.publishers.is_heard(name) or self._config.output.always_on:
+        if self._is_wanted(name):
             self.publishers.send(name, make())
 
 

@@ -103,6 +103,8 @@ class Session:
                 item.open()
             else:
                 item.close()
+        if self.following is not None:
+            self.following.listen(self.active)
 
     def look(self) -> None:
         """Look who listens and who publishes, where the middleware does not tell."""

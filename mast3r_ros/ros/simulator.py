@@ -19,6 +19,7 @@ from mast3r_ros.core.rotations import quaternion_of
 from mast3r_ros.ros import qos
 from mast3r_ros.ros.executable import run_nodes
 from mast3r_ros.ros.publishers import message_class
+from mast3r_ros.ros.usage import check_words
 from mast3r_ros.sim.config import SimConfig
 from mast3r_ros.sim.recording import Frame, Recording
 from mast3r_ros.wire.camera_info import camera_info_fields
@@ -28,6 +29,17 @@ from mast3r_ros.wire.stamps import header_fields, time_fields
 
 FRAME_IDS = {'left': 'drone_left_optical', 'right': 'drone_right_optical'}
 """Optical frames of the two cameras."""
+
+_SETTINGS = ('width', 'height', 'rate_hz', 'duration_s', 'seed', 'baseline_m', 'raw')
+_NOTES = f"""parameters, in brackets what they are by default:
+  {', '.join(f'{name} ({getattr(SimConfig(), name)})' for name in _SETTINGS)}
+  raw: distorted lenses, not rectified; folder: where flights are kept
+
+examples:
+  ros2 run mast3r_ros simulator
+  ros2 run mast3r_ros simulator --ros-args -p duration_s:=10.0 -p raw:=true
+
+exit codes: 0 stopped by a signal, 2 wrong use"""
 
 
 class SimulatorNode(Node):
@@ -57,8 +69,7 @@ class SimulatorNode(Node):
         """Return the flight that the parameters ask for."""
         default = SimConfig()
         values = {
-            name: self.declare_parameter(name, getattr(default, name)).value
-            for name in ('width', 'height', 'rate_hz', 'duration_s', 'seed', 'baseline_m', 'raw')
+            name: self.declare_parameter(name, getattr(default, name)).value for name in _SETTINGS
         }
         return SimConfig(**values)
 
@@ -134,6 +145,7 @@ def show_progress(done: int, total: int) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Fly until stopped."""
+    check_words(argv, 'simulator', 'Fly a simulated stereo drone, again and again.', _NOTES)
     return run_nodes(lambda: [SimulatorNode()], argv)
 
 

@@ -24,10 +24,11 @@ from mast3r_ros.sequence.frames import TrackedFrame, TrackingState
 from mast3r_ros.sequence.keyframe import Keyframe
 from mast3r_ros.sequence.keyframes import Keyframes
 from mast3r_ros.sequence.pose_graph import Edge
+from mast3r_ros.sequence.unknown_camera import centred_pinhole
 
 FOLDER = 'resume'
 _STATE = 'state.npz'
-_FORMAT = 1
+_FORMAT = 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +37,8 @@ class Resumed:
 
     :param done: frames that were written.
     :param placed: those whose pose is known.
+    :param unknown_camera: what is believed of a camera without calibration, if it is one.
+    :param told_of_camera: what frames told of it.
     :param settings: the settings and the input as text, which must be the same.
     """
 
@@ -46,6 +49,8 @@ class Resumed:
     edges: list[Edge]
     current: int
     settings: str
+    unknown_camera: Camera | None = None
+    told_of_camera: tuple[tuple[float, float], ...] = ()
 
 
 class Checkpoint:
@@ -57,7 +62,7 @@ class Checkpoint:
     def __init__(self, folder: Path, settings: str) -> None:
         self._folder = folder / FOLDER
         self._settings = settings
-        self._written: dict[int, tuple[int, bool]] = {}
+        self._written: dict[int, tuple[int, bool, float]] = {}
 
     def write(
         self, keyframes: Keyframes, placed: list[TrackedFrame], done: int, last_stamp_ns: int
@@ -65,17 +70,22 @@ class Checkpoint:
         """Write what has changed."""
         self._folder.mkdir(exist_ok=True)
         for keyframe in keyframes:
-            version = (keyframe.opinions, keyframe.view is None)
+            version = (keyframe.opinions, keyframe.view is None, keyframe.camera.fx)
             if self._written.get(keyframe.number) != version:
                 _replace(_file(self._folder, keyframe.number), _arrays_of(keyframe))
                 self._written[keyframe.number] = version
-        edges = keyframes.edges
+        edges, unknown = keyframes.edges, keyframes.unknown
+        camera = unknown.camera
         state = {
             'format': _FORMAT,
             'settings': self._settings,
             'done': done,
             'last_stamp_ns': last_stamp_ns,
             'current': keyframes.current.number,
+            'told_of_camera': np.array(unknown.told, np.float64).reshape(-1, 2),
+            'unknown_camera': np.array(
+                [] if camera is None else (camera.width, camera.height, camera.fx), np.float64
+            ),
             'poses': np.stack([item.T_world_camera for item in keyframes]),
             'scales': np.array([item.scale for item in keyframes]),
             'edge_nodes': np.array([(e.a, e.b, e.certain) for e in edges], int).reshape(-1, 3),
@@ -148,7 +158,13 @@ def _resumed(folder: Path, state: Any) -> Resumed:
         edges,
         int(state['current']),
         str(state['settings']),
+        _pinhole_of(state['unknown_camera']),
+        tuple((float(focal), float(bend)) for focal, bend in state['told_of_camera']),
     )
+
+
+def _pinhole_of(facts: Any) -> Camera | None:
+    return centred_pinhole(int(facts[0]), int(facts[1]), float(facts[2])) if len(facts) else None
 
 
 def _file(folder: Path, number: int) -> Path:
@@ -175,13 +191,17 @@ def _arrays_of(keyframe: Keyframe) -> dict[str, Any]:
         'depth': keyframe.depth,
         'weight': keyframe.weight,
         'descriptor': keyframe.descriptor,
-        'facts': np.array([keyframe.stamp_ns, keyframe.opinions], np.int64),
+        'facts': np.array(
+            [keyframe.stamp_ns, keyframe.opinions, keyframe.is_calibrated], np.int64
+        ),
         'scale_source': keyframe.scale_source.value,
     }
     if keyframe.view is not None:
         arrays['image'] = keyframe.view.image
         if keyframe.view.mask is not None:
             arrays['mask'] = keyframe.view.mask
+    if keyframe.slopes is not None:
+        arrays['slopes'] = keyframe.slopes
     if keyframe.dynamic is not None:
         arrays['dynamic'] = keyframe.dynamic
     if keyframe.thinned is not None:
@@ -194,11 +214,11 @@ def _keyframe_of(number: int, T: Any, scale: float, arrays: Any) -> Keyframe:
     width, height = (int(side) for side in arrays['size'])
     model, distortion = str(arrays['distortion_model']), tuple(arrays['distortion'].tolist())
     camera = Camera(width, height, arrays['K'], distortion, model)
-    stamp_ns, opinions = (int(fact) for fact in arrays['facts'])
+    stamp_ns, opinions, is_calibrated = (int(fact) for fact in arrays['facts'])
     view = None
     if 'image' in arrays:
         mask = arrays.get('mask', None)
-        view = View(arrays['image'], camera, mask, stamp_ns)
+        view = View(arrays['image'], camera if is_calibrated else None, mask, stamp_ns)
     place = [tuple(pair) for pair in arrays['grid_place'].tolist()]
     grid = Grid(arrays['grid_image'], None, None, place[0], place[1])
     if view is not None:
@@ -222,4 +242,6 @@ def _keyframe_of(number: int, T: Any, scale: float, arrays: Any) -> Keyframe:
         arrays.get('dynamic', None),
         opinions,
         thinned,
+        is_calibrated=bool(is_calibrated),
+        slopes=arrays.get('slopes', None),
     )

@@ -7,8 +7,9 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from mast3r_ros.choices import OdometryUse
 from mast3r_ros.config import PairingMode, PipelineConfig
-from mast3r_ros.core.cameras import Camera
+from mast3r_ros.core.cameras import Matrix
 from mast3r_ros.core.engine import EngineInterface
 from mast3r_ros.core.pairing import ViewPair
 from mast3r_ros.core.results import ScaleSource
@@ -19,7 +20,6 @@ from mast3r_ros.sequence.answers import EngineAnswers
 from mast3r_ros.sequence.frames import SequenceFrame, TrackedFrame, TrackingState
 from mast3r_ros.sequence.sequence_map import SequenceMap
 from mast3r_ros.sequence.tracker import Tracker
-from mast3r_ros.sequence.unknown_camera import FRAMES_LOOKED_AT, estimate
 from mast3r_ros.sequence.way import Way
 from mast3r_ros.sequence_config import SequenceConfig
 
@@ -30,6 +30,10 @@ class Following:
 
     :param state: of the latest frame; None before the first.
     :param reason: why that one is lost.
+    :param focal_px: focal length that a camera without calibration is believed to have.
+    :param focal_is_settled: whether it counts as its calibration by now.
+    :param camera: what is believed of such a camera, in words; empty for one with calibration.
+    :param map_share: how much of the map is laid anew after a loop; 1 where it is whole.
     """
 
     state: TrackingState | None = None
@@ -39,16 +43,22 @@ class Following:
     keyframes: int = 0
     loops: int = 0
     scale_source: ScaleSource = ScaleSource.NONE
+    focal_px: float | None = None
+    focal_is_settled: bool = False
+    map_share: float = 1.0
+    camera: str = ''
+    camera_is_guessed: bool = False
 
 
 class Follower:
     """Follows the camera of view 1, from pair to pair.
 
-    A stamp that goes back begins a new world. Frames without calibration wait until the engine's
-    points have told a focal length.
+    A stamp that goes back begins a new world.
 
     :param worker: owner of the engine; others may share it.
     :param posed: returns a pair with its pose; called in the engine's thread.
+    :param odometry: returns where a view's camera is as somebody else tells it, None where nobody
+        does; called in the engine's thread.
     :param on_frame: called with each frame and its view, in the engine's thread.
     :param on_problem: called with what a frame failed of.
     :param queue_limit: 1 for newest wins; more keeps every pair and overflow is an error.
@@ -63,6 +73,7 @@ class Follower:
         posed: Callable[[ViewPair], ViewPair],
         on_frame: Callable[[TrackedFrame, View], None],
         on_problem: Callable[[ViewPair, Exception], None],
+        odometry: Callable[[View], Matrix | None] = lambda view: None,
         queue_limit: int = 1,
     ) -> None:
         self.now = Following()
@@ -70,6 +81,7 @@ class Follower:
         self._config = sequence
         self._is_stereo = config.pairing.mode is PairingMode.STEREO
         self._posed = posed
+        self._odometry = odometry
         self._on_frame = on_frame
         self._on_problem = on_problem
         self._answers = EngineAnswers(worker, config)
@@ -106,9 +118,8 @@ class Follower:
         self.map = SequenceMap(self.tracker.keyframes, self._config)
         self.way = Way()
         self._counts: Counter[TrackingState] = Counter()
-        self._camera: Camera | None = None  # where no calibration comes
-        self._waiting: list[View] = []
         self._last_ns: int | None = None
+        self._has_own_world = True  # not that of poses which are given
         self._fresh = False
 
     def _follow(self, _: EngineInterface, pair: ViewPair, _waited_ms: float) -> None:
@@ -116,9 +127,7 @@ class Follower:
         if self._fresh or (self._last_ns is not None and stamp_ns < self._last_ns):
             self._begin()
         self._last_ns = stamp_ns
-        frame = self._frame(pair)
-        if frame is None:
-            return
+        frame = self._told(self._frame(pair))
         found = self.tracker.track(frame)
         if found.state is not TrackingState.LOST:
             self.way.add(found)
@@ -126,11 +135,10 @@ class Follower:
         self.now = self._described(found)
         self._on_frame(found, frame.view)
 
-    def _frame(self, pair: ViewPair) -> SequenceFrame | None:
-        """Return the pair as the tracker takes it; None while the focal length is unknown."""
+    def _frame(self, pair: ViewPair) -> SequenceFrame:
+        """Return the pair as the tracker takes it."""
         if not self._is_stereo:
-            view = self._calibrated(pair.view_1)
-            return None if view is None else SequenceFrame(view)
+            return SequenceFrame(pair.view_1)
         posed = self._posed(pair)
         if posed.T_2_1 is None:
             raise InvalidInput(
@@ -139,17 +147,17 @@ class Follower:
             )
         return SequenceFrame(posed.view_1, posed.view_2, posed.T_2_1)
 
-    def _calibrated(self, view: View) -> View | None:
-        """Return a view with a camera, estimated where none came."""
-        if view.camera is not None:
-            return view
-        if self._camera is None:
-            self._waiting.append(view)
-            if len(self._waiting) < FRAMES_LOOKED_AT:
-                return None
-            waiting, self._waiting = self._waiting, []
-            self._camera = estimate(waiting, self._answers)
-        return replace(view, camera=self._camera)
+    def _told(self, frame: SequenceFrame) -> SequenceFrame:
+        """Return a frame with what the odometry tells of it."""
+        T = self._odometry(frame.view)
+        if T is None:
+            return frame
+        if self._config.odometry_use is OdometryUse.MOTION:
+            return replace(frame, T_odometry_camera=T)
+        if self._has_own_world:  # which lies elsewhere than that of the poses
+            self._begin()
+            self._has_own_world, self._last_ns = False, frame.view.stamp_ns
+        return replace(frame, T_world_camera=T)
 
     def _described(self, found: TrackedFrame) -> Following:
         keyframes = self.tracker.keyframes
@@ -162,6 +170,11 @@ class Follower:
             len(keyframes),
             keyframes.loops,
             source,
+            keyframes.unknown.focal_px,
+            keyframes.unknown.is_settled,
+            self.map.share_laid,
+            keyframes.unknown.in_words,
+            keyframes.unknown.is_guessed,
         )
 
     def _fail(self, pair: ViewPair, error: Exception) -> None:

@@ -35,6 +35,9 @@ class Keyframe:
     :param opinions: how many depth maps went into this one.
     :param thinned: what is left of the cloud of one that was let go.
     :param covariance: (6, 6) of the pose when it was added, as in covariance.py.
+    :param is_calibrated: whether ``camera`` was given or is settled; else it may still change.
+    :param slopes: (H, W, 2) x/z and y/z of the points themselves, while nobody knows whether
+        ``camera`` is right; None where the calibration counts.
     """
 
     number: int
@@ -52,6 +55,8 @@ class Keyframe:
     opinions: int = 1
     thinned: ColoredPoints | None = None
     covariance: Matrix = field(default_factory=lambda: np.zeros((6, 6)))
+    is_calibrated: bool = True
+    slopes: FloatArray | None = None
 
     @property
     def has_depth(self) -> bool:
@@ -76,6 +81,23 @@ class Keyframe:
             self.grid.scale, self.grid.offset, self.grid.width, self.grid.height
         )
 
+    @property
+    def goes_by_points(self) -> bool:
+        """Whether frames are placed by the directions of its points, not by its camera."""
+        return self.slopes is not None and self.has_depth
+
+    @property
+    def rays(self) -> FloatArray:
+        """The direction (H, W, 3) of each grid pixel, z = 1."""
+        if self.slopes is None or not self.has_depth:
+            return self.grid_camera.rays
+        return np.concatenate([self.slopes, np.ones_like(self.slopes[..., :1])], axis=2)
+
+    @property
+    def points(self) -> FloatArray:
+        """The points (H, W, 3) in this keyframe's frame and unit; NaN where there is none."""
+        return np.asarray(self.rays * self.depth[..., None], np.float32)
+
     def let_go(self, confidence: float = 1.0) -> None:
         """Free picture and depth; the pose and a thinned cloud stay.
 
@@ -88,6 +110,7 @@ class Keyframe:
         self.grid = Grid(np.zeros((1, 1, 3), np.uint8))
         self.depth = np.full((1, 1), np.nan, np.float32)
         self.weight = np.zeros((1, 1), np.float32)
+        self.slopes = None
 
     def cloud(self, confidence: float = 1.0) -> ColoredPoints:
         """Return points in this keyframe's frame and unit, colours, and confidence from 1 up.
@@ -98,7 +121,7 @@ class Keyframe:
             return self.thinned
         trust = np.float32(1.0) + self.weight / np.float32(self.opinions)
         kept = np.isfinite(self.depth) & (trust >= confidence) & (self.weight > 0.0)
-        points = self.grid_camera.rays[kept] * self.depth[kept][:, None]
+        points = self.rays[kept] * self.depth[kept][:, None]
         return points.astype(np.float32), self.grid.image[kept], trust[kept]
 
     def hide(self, dynamic: MaskArray | None) -> None:
@@ -112,17 +135,29 @@ class Keyframe:
         """Return the depth (N,) at pixels (N, 2) of the picture."""
         return sample_depth(self.depth, self.grid, uv)
 
+    def rays_at(self, uv: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Return the directions (N, 3), z = 1, of pixels (N, 2) of the picture."""
+        if self.slopes is None or not self.has_depth:
+            return np.asarray(self.camera.unproject(uv), np.float64)
+        return sample_rays(self.slopes, self.grid, uv)
+
     def begin_depth(self, grid: Grid) -> None:
         """Lay the depth, none of which is known, on another grid of the same picture."""
         shape = grid.height, grid.width
         self.grid = grid
         self.depth = np.full(shape, np.nan, np.float32)
         self.weight = np.zeros(shape, np.float32)
+        if self.slopes is not None:
+            self.slopes = np.full((*shape, 2), np.nan, np.float32)
 
-    def fuse(self, depth: FloatArray, weight: FloatArray) -> None:
+    def fuse(
+        self, depth: FloatArray, weight: FloatArray, slopes: FloatArray | None = None
+    ) -> None:
         """Take in another opinion on the depth, in this keyframe's unit.
 
         What contradicts what is known counts little, unless it is much surer.
+
+        :param slopes: the same of the directions; taken where directions are asked for at all.
         """
         news = np.isfinite(depth) & (depth > 0.0) & (weight > 0.0)
         if self.dynamic is not None:
@@ -134,12 +169,30 @@ class Keyframe:
             trust = weight / (1.0 + gap * gap)
             total = self.weight + trust
             mixed = (self.weight * self.depth + trust * depth) / total
+            share = trust / total
         both = news & known
+        fresh = news & ~known
+        if self.slopes is not None and slopes is not None:
+            moved = self.slopes + share[..., None] * (slopes - self.slopes)
+            self.slopes = np.where(both[..., None], moved, self.slopes)
+            self.slopes = np.where(fresh[..., None], slopes, self.slopes).astype(np.float32)
         self.depth = np.where(both, mixed, self.depth)
         self.weight = np.where(both, total, self.weight)
-        fresh = news & ~known
         self.depth = np.where(fresh, depth, self.depth).astype(np.float32)
         self.weight = np.where(fresh, weight, self.weight).astype(np.float32)
+
+
+def slopes_of(points: FloatArray) -> FloatArray:
+    """Return x/z and y/z (H, W, 2) of points (H, W, 3); NaN where one is not in front."""
+    with np.errstate(invalid='ignore', divide='ignore'):
+        depth = np.where(points[..., 2:] > 0.0, points[..., 2:], np.float32(np.nan))
+        return np.asarray(points[..., :2] / depth, np.float32)
+
+
+def sample_rays(slopes: FloatArray, grid: Grid, uv: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Return the direction (N, 3), z = 1, of the nearest grid pixel to each pixel (N, 2)."""
+    x, y = (sample_depth(slopes[..., axis], grid, uv) for axis in (0, 1))
+    return np.stack([x, y, np.ones(len(uv))], axis=1)
 
 
 def sample_depth(depth: FloatArray, grid: Grid, uv: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -7,15 +7,16 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from mast3r_ros.core.cameras import Matrix
+from mast3r_ros.core.cameras import Camera, Matrix
 from mast3r_ros.core.products import Cloud, Product
 from mast3r_ros.core.results import FloatArray, ScaleSource
 from mast3r_ros.core.views import Grid, View
 from mast3r_ros.errors import Mast3rError
 from mast3r_ros.sequence.answers import Answers
-from mast3r_ros.sequence.keyframe import Keyframe
+from mast3r_ros.sequence.keyframe import Keyframe, slopes_of
 from mast3r_ros.sequence.pair_fit import PairFit, fit_pair
 from mast3r_ros.sequence.pose_graph import Edge, Nodes, optimise, sparse_solver
+from mast3r_ros.sequence.unknown_camera import UnknownCamera
 from mast3r_ros.sequence_config import SequenceConfig
 
 _LOOP_GAP = 2  # keyframes back at least, for an edge that is not the sequence's own
@@ -25,12 +26,14 @@ class Keyframes:
     """Keyframes of one sequence.
 
     ``changes`` counts how often poses were corrected, so that a map knows when it is out of date.
+    ``unknown`` is the camera of views without calibration.
     """
 
     def __init__(self, answers: Answers, config: SequenceConfig) -> None:
         self.changes = 0
         self.loops = 0
         self.edges: list[Edge] = []
+        self.unknown = UnknownCamera(config.solver)
         if config.loop_edges:
             sparse_solver()  # rather now than at the first loop
         self._answers = answers
@@ -67,12 +70,11 @@ class Keyframes:
         source: ScaleSource,
     ) -> Keyframe:
         """Add a keyframe whose depth is in the world's unit, and follow against it."""
-        assert view.camera is not None
         grid, depth, weight = _depth_of(view, cloud)
         keyframe = Keyframe(
             len(self._all),
             view,
-            view.camera,
+            view.camera or self.unknown.camera_of(view),
             grid,
             depth,
             weight,
@@ -80,7 +82,11 @@ class Keyframes:
             self._answers.descriptor(view),
             scale_source=source,
             stamp_ns=view.stamp_ns,
+            is_calibrated=view.camera is not None,
         )
+        if not keyframe.is_calibrated and self.unknown.goes_by_points:
+            empty = np.full((*depth.shape, 2), np.nan, np.float32)
+            keyframe.slopes = empty if cloud is None else slopes_of(cloud.points)
         self._all.append(keyframe)
         self.refer_to(keyframe)
         self._let_go()
@@ -114,6 +120,35 @@ class Keyframes:
         self._current = keyframe
         if keyframe.view is not None:
             self._answers.hold(keyframe.view)
+
+    def learn_camera(self, view: View, cloud: Cloud | None) -> None:
+        """Have a view without calibration tell of its camera by its own points."""
+        if self.unknown.look(view, cloud):
+            self.take_camera(self.unknown.camera_of(view), certain=self.unknown.is_settled)
+
+    def suppose_camera(self, view: View, cloud: Cloud | None) -> None:
+        """Suppose that a view's points are right, where nothing else tells of its camera."""
+        if self.unknown.suppose(view, cloud):
+            self.take_camera(self.unknown.camera_of(view), certain=False)
+
+    def take_camera(self, camera: Camera, *, certain: bool) -> None:
+        """Lay the keyframes that have no calibration on the rays of a camera.
+
+        :param certain: it stays this one.
+        """
+        for item in self._all:
+            if item.is_calibrated:
+                continue
+            if item.slopes is not None:
+                item.slopes = item.slopes * np.float32(item.camera.fx / camera.fx)
+            item.camera = camera
+            if certain:
+                item.is_calibrated, item.slopes = True, None
+                if item.view is not None:
+                    item.view = item.view.with_camera(camera)
+        if self._current is not None:
+            self.refer_to(self._current)
+        self.changes += 1
 
     def alike(self, view: View, count: int) -> list[Keyframe]:
         """Return the keyframes most alike a picture, the most alike first."""
@@ -159,7 +194,8 @@ class Keyframes:
             other,
             (_between(keyframe, other),),
             self._config,
-            depth_1=(keyframe.depth, keyframe.grid),
+            keyframe.camera,
+            surface_1=(keyframe.points, keyframe.grid),
             strict=True,
         )
         if fit.reason or not fit.has_length or not np.isfinite(fit.scale_1):

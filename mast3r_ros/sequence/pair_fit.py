@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -12,9 +13,9 @@ from mast3r_ros.core.cameras import Camera, Matrix
 from mast3r_ros.core.geometry import transform
 from mast3r_ros.core.products import Cloud, PairResult
 from mast3r_ros.core.results import FloatArray, ScaleSource
-from mast3r_ros.core.views import Grid
-from mast3r_ros.sequence.keyframe import Keyframe, sample_depth
-from mast3r_ros.sequence.motion import Motion, find_motion, thinned
+from mast3r_ros.sequence.keyframe import Keyframe
+from mast3r_ros.sequence.motion import Motion
+from mast3r_ros.sequence.pair_motion import Matched, Surface, by_pixels, by_rays, matched
 from mast3r_ros.sequence_config import SequenceConfig
 
 _MIN_RATIOS = 20  # depths that both views know, for a unit of length
@@ -58,12 +59,12 @@ class PairFit:
         assert self.T_camera_keyframe is not None
         return np.asarray(np.linalg.inv(self.T_camera_keyframe))
 
-    def depth_2(self, T_keyframe_camera: Matrix) -> FloatArray:
-        """Return the depth that the pair predicts for the keyframe, in its unit and frame."""
+    def points_2(self, T_keyframe_camera: Matrix) -> FloatArray:
+        """Return the points that the pair predicts for the keyframe, in its unit and frame."""
         assert self.cloud_2 is not None
         points = self.cloud_2.points * np.float32(self.scale_1)
-        R_z, t_z = T_keyframe_camera[2, :3].astype(np.float32), T_keyframe_camera[2, 3]
-        return np.asarray(points @ R_z + np.float32(t_z), np.float32)
+        T = T_keyframe_camera.astype(np.float32)
+        return np.asarray(points @ T[:3, :3].T + T[:3, 3], np.float32)
 
 
 def fit_pair(
@@ -71,78 +72,104 @@ def fit_pair(
     keyframe: Keyframe,
     starts: tuple[Matrix, ...],
     config: SequenceConfig,
+    camera: Camera,
     *,
-    depth_1: tuple[FloatArray, Grid] | None = None,
+    surface_1: Surface | None = None,
     strict: bool = False,
+    rays_too: bool = False,
 ) -> PairFit:
     """Place view 1 of an answered pair against the keyframe, which is view 2.
 
     :param starts: poses ``T_camera_keyframe`` that may be near.
-    :param depth_1: depth of view 1 where it is known better than by this pair.
+    :param camera: of view 1, as it is known or believed to be.
+    :param surface_1: points of view 1 where they are known better than by this pair.
     :param strict: ask for more than of the next frame in turn.
+    :param rays_too: try the points themselves where the calibration explains too little.
     """
-    camera, matches = result.pair.view_1.camera, result.matches
-    if camera is None or matches is None or len(matches) < config.min_inliers:
+    matches = result.matches
+    if matches is None or len(matches) < config.min_inliers:
         count = 0 if matches is None else len(matches)
         return PairFit(keyframe, _too_few('matches', count, config.min_inliers))
-    rows = thinned(len(matches))
-    uv_1, uv_2 = matches.uv_1[rows], matches.uv_2[rows]
-    rays_1, rays_2 = camera.unproject(uv_1), keyframe.camera.unproject(uv_2)
-    seen = np.isfinite(rays_1).all(axis=1) & np.isfinite(rays_2).all(axis=1)
-    uv_1, uv_2, rays_1, rays_2 = uv_1[seen], uv_2[seen], rays_1[seen], rays_2[seen]
-    if depth_1 is None and result.cloud_1 is not None:
-        depth_1 = result.cloud_1.depth, result.cloud_1.grid
-    z_1 = _sampled(depth_1, uv_1)
-    z_2 = keyframe.depth_at(uv_2)
-    grid = keyframe.grid if depth_1 is None else depth_1[1]
-    focal_px = camera.fx * grid.scale[0]  # matches are good to a pixel of the engine's
-    if keyframe.has_depth:
-        motion = find_motion(rays_2, rays_1, z_2, focal_px, starts)
-    else:
-        motion = _inverse(find_motion(rays_1, rays_2, z_1, focal_px))
-    if motion is None:
-        return PairFit(keyframe, 'no pose explains the matches')
-    inliers = round(len(matches) * motion.share)
-    factor = _STRICT if strict else 1.0
-    if motion.has_length and starts and _is_surprise(motion, starts, camera, rays_2, z_2):
-        factor = _SURPRISED
-    reason = _doubt(inliers, motion.share, config, factor)
-    moved = np.linalg.norm(uv_1 - uv_2, axis=1)[motion.inliers]
-    scale_1 = _unit(motion, rays_2, z_2, z_1) if keyframe.has_depth else 1.0
-    fit = PairFit(
-        keyframe,
-        reason,
-        motion.T_b_a,
-        motion.has_length,
-        scale_1,
-        inliers,
-        motion.share,
-        _overlap(keyframe, motion.T_b_a, camera, uv_1[motion.inliers]),
-        float(np.median(moved)) / camera.width,
-        motion.parallax_px,
-        result.cloud_1,
-        result.cloud_2,
-        result.scale.source,
-        motion.covariance,
-    )
-    return fit if reason else _checked_scale(fit)
+    try:
+        return _fit(result, keyframe, starts, config, camera, surface_1, strict, rays_too)
+    except (cv2.error, np.linalg.LinAlgError) as error:  # a frame lost is no reason to end
+        return PairFit(keyframe, f'the solver failed: {" ".join(str(error).split())}')
 
 
-def _is_surprise(
-    motion: Motion,
+def _fit(
+    result: PairResult,
+    keyframe: Keyframe,
     starts: tuple[Matrix, ...],
+    config: SequenceConfig,
     camera: Camera,
-    rays_2: Matrix,
-    z_2: NDArray[np.float64],
-) -> bool:
-    """Whether the pose lies far from all that were expected."""
-    points = (rays_2 * z_2[:, None])[motion.inliers]
-    found = camera.project(transform(motion.T_b_a, points))
-    gaps = []
-    for start in starts:
-        gap = np.linalg.norm(camera.project(transform(start, points)) - found, axis=1)
-        gaps.append(np.median(np.nan_to_num(gap, nan=np.inf)))
-    return bool(min(gaps) > _SURPRISE * camera.width)
+    surface_1: Surface | None,
+    strict: bool,
+    rays_too: bool,
+) -> PairFit:
+    pair = matched(result, keyframe, camera, surface_1)
+    judge = _Judge(result, keyframe, starts, config, camera, pair, strict)
+    if keyframe.goes_by_points:
+        return judge.fit(*by_rays(pair, starts))
+    fit = judge.fit(*by_pixels(pair, starts, has_depth=keyframe.has_depth))
+    if fit.reason and rays_too and keyframe.has_depth:
+        again = judge.fit(*by_rays(pair, starts))
+        return fit if again.reason else again
+    return fit
+
+
+@dataclass(frozen=True, eq=False)
+class _Judge:
+    """What a motion is judged by."""
+
+    result: PairResult
+    keyframe: Keyframe
+    starts: tuple[Matrix, ...]
+    config: SequenceConfig
+    camera: Camera
+    pair: Matched
+    strict: bool
+
+    def fit(self, motion: Motion | None, why_not: str) -> PairFit:
+        """Return what a motion amounts to, and whether to believe it."""
+        result, keyframe, pair, camera = self.result, self.keyframe, self.pair, self.camera
+        if motion is None:
+            return PairFit(keyframe, why_not)
+        assert result.matches is not None
+        inliers = round(len(result.matches) * motion.share)
+        factor = _STRICT if self.strict else 1.0
+        if motion.has_length and self.starts and self._is_surprise(motion):
+            factor = _SURPRISED
+        reason = _doubt(inliers, motion.share, self.config, factor)
+        moved = np.linalg.norm(pair.uv_1 - pair.uv_2, axis=1)[motion.inliers]
+        scale_1 = _unit(motion, pair.rays_2, pair.z_2, pair.z_1) if keyframe.has_depth else 1.0
+        fit = PairFit(
+            keyframe,
+            reason,
+            motion.T_b_a,
+            motion.has_length,
+            scale_1,
+            inliers,
+            motion.share,
+            _overlap(keyframe, motion.T_b_a, camera, pair.uv_1[motion.inliers]),
+            float(np.median(moved)) / camera.width,
+            motion.parallax_px,
+            result.cloud_1,
+            result.cloud_2,
+            result.scale.source,
+            motion.covariance,
+        )
+        return fit if reason else _checked_scale(fit)
+
+    def _is_surprise(self, motion: Motion) -> bool:
+        """Whether the pose lies far from all that were expected."""
+        pair, camera = self.pair, self.camera
+        points = (pair.rays_2 * pair.z_2[:, None])[motion.inliers]
+        found = camera.project(transform(motion.T_b_a, points))
+        gaps = []
+        for start in self.starts:
+            gap = np.linalg.norm(camera.project(transform(start, points)) - found, axis=1)
+            gaps.append(np.median(np.nan_to_num(gap, nan=np.inf)))
+        return bool(min(gaps) > _SURPRISE * camera.width)
 
 
 def _checked_scale(fit: PairFit) -> PairFit:
@@ -167,19 +194,6 @@ def _doubt(inliers: int, share: float, config: SequenceConfig, factor: float) ->
 
 def _too_few(what: str, count: int, least: float) -> str:
     return f'{count} {what}, {least:.0f} are needed'
-
-
-def _sampled(
-    depth: tuple[FloatArray, Grid] | None, uv: NDArray[np.float32]
-) -> NDArray[np.float64]:
-    return np.full(len(uv), np.nan) if depth is None else sample_depth(*depth, uv)
-
-
-def _inverse(motion: Motion | None) -> Motion | None:
-    if motion is None:
-        return None
-    T = np.asarray(np.linalg.inv(motion.T_b_a))
-    return Motion(T, motion.inliers, motion.parallax_px, motion.has_length)
 
 
 def _unit(

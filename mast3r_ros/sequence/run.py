@@ -18,7 +18,8 @@ import numpy as np
 from mast3r_ros import __version__
 from mast3r_ros.config import NodeConfig
 from mast3r_ros.core.results import EngineInfo, ScaleSource
-from mast3r_ros.core.worker import GONE, EngineWorker
+from mast3r_ros.core.worker import EngineWorker
+from mast3r_ros.core.worker_state import GONE
 from mast3r_ros.errors import InvalidInput, Mast3rError
 from mast3r_ros.sequence.answers import EngineAnswers
 from mast3r_ros.sequence.checkpoint import Checkpoint, Resumed
@@ -28,7 +29,6 @@ from mast3r_ros.sequence.run_folder import RunFolder
 from mast3r_ros.sequence.sequence_map import SequenceMap
 from mast3r_ros.sequence.tracker import Tracker
 from mast3r_ros.sequence.trajectory import Trajectory
-from mast3r_ros.sequence.unknown_camera import with_cameras
 
 _FRAMES_AT_RISK = 50  # between two checkpoints
 
@@ -91,7 +91,10 @@ class SequenceRun:
 
     def restore(self, resumed: Resumed) -> None:
         """Go on where an interrupted run was."""
-        self._tracker.keyframes.restore(resumed.keyframes, resumed.edges, resumed.current)
+        keyframes = self._tracker.keyframes
+        keyframes.restore(resumed.keyframes, resumed.edges, resumed.current)
+        if resumed.unknown_camera is not None:
+            keyframes.unknown.restore(resumed.told_of_camera, resumed.unknown_camera)
         self.done, self._placed = resumed.done, resumed.placed
         self._last_stamp_ns = resumed.last_stamp_ns
         self._states.update(item.state.value for item in self._placed)
@@ -147,7 +150,7 @@ class SequenceRun:
 
     def _frames(self, source: FrameSource) -> Iterator[SequenceFrame]:
         done_ns = self._last_stamp_ns
-        for frame in with_cameras(source.frames(), self._answers):
+        for frame in source.frames():
             if done_ns is None or frame.view.stamp_ns > done_ns:
                 yield frame
 
@@ -180,6 +183,8 @@ class SequenceRun:
     def _finish(self, folder: RunFolder, inputs: str, seconds: float, stopped: bool) -> RunReport:
         trajectory = self._trajectory()
         keyframes = self._tracker.keyframes
+        if keyframes.unknown.in_words:
+            self._tell(keyframes.unknown.in_words)
         scene = SequenceMap(keyframes, self._config.sequence).cloud(final=True)
         info = self._info or EngineInfo('none', 'none', '', {})
         report = RunReport(
@@ -209,6 +214,7 @@ class SequenceRun:
             'input': inputs,
             'unit': 'unknown' if self._source is ScaleSource.NONE else 'metre',
             **asdict(report),
+            'camera': self._tracker.keyframes.unknown.in_words or 'calibrated',
             'versions': {**versions, **info.versions},
             'settings': self._config.to_dict(),
         }

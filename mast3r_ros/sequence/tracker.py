@@ -12,24 +12,23 @@ from dataclasses import replace
 
 import numpy as np
 
-from mast3r_ros.core.cameras import Matrix
-from mast3r_ros.core.products import Cloud, PairResult, Product
+from mast3r_ros.core.products import Cloud, Product
 from mast3r_ros.core.results import ScaleSource
-from mast3r_ros.core.views import View
 from mast3r_ros.errors import InvalidInput
 from mast3r_ros.sequence.answers import Answers
 from mast3r_ros.sequence.covariance import covariance_of
 from mast3r_ros.sequence.dynamic_pixels import DynamicPixels
+from mast3r_ros.sequence.expectation import Expectation
 from mast3r_ros.sequence.flow_gate import FlowGate
 from mast3r_ros.sequence.frames import SequenceFrame, TrackedFrame, TrackingState
+from mast3r_ros.sequence.growth import fuse, in_world_unit, is_news, take_unit
 from mast3r_ros.sequence.keyframe import Keyframe
 from mast3r_ros.sequence.keyframes import Keyframes
 from mast3r_ros.sequence.pair_fit import PairFit, fit_pair
+from mast3r_ros.sequence.two_sizes import OwnDepth, TwoSizes
 from mast3r_ros.sequence_config import SequenceConfig
 
 _EVERYTHING = Product.CLOUD_1 | Product.CLOUD_2 | Product.MATCHES
-_START_PARALLAX_PX = 2.0  # of the grid; with less, a pair says little of the depth
-_START_COVERED = 0.6  # of the picture; with less of the first view in sight it must do
 
 
 class Tracker:
@@ -42,11 +41,11 @@ class Tracker:
         self.config = config or SequenceConfig()
         self.keyframes = Keyframes(answers, self.config)
         self._answers = answers
+        self._sizes = TwoSizes(answers, self.config)
         self._gate = FlowGate(self.config.still_px)
-        self._last: TrackedFrame | None = None
-        self._last_view: View | None = None
-        self._last_odometry: Matrix | None = None
-        self._lost = False
+        self._expectation = Expectation()
+        self._told_of_camera: Cloud | None = None  # by the pair that was looked at last
+        self._has_given = False  # keyframes whose pose was given
         self._moving = (
             DynamicPixels(self.config.dynamic_px) if self.config.dynamic_px > 0.0 else None
         )
@@ -56,30 +55,29 @@ class Tracker:
 
         :raises Mast3rError: the engine failed; the tracker can go on with the next frame.
         """
-        _check(frame)
+        frame = self._with_camera(frame)
         timing_ms: dict[str, float] = {}
+        last = self._expectation.last
         with _timed(timing_ms, 'gate'):
-            still = self._last is not None and self._gate.is_still(frame.view.image)
-        if still and self._last is not None and frame.T_world_camera is None:
-            stamp_ns = frame.view.stamp_ns
+            still = last is not None and self._gate.is_still(frame.view.image)
+        if still and last is not None and frame.T_world_camera is None:
             return replace(
-                self._last,
-                stamp_ns=stamp_ns,
+                last,
+                stamp_ns=frame.view.stamp_ns,
                 state=TrackingState.STILL,
                 is_keyframe=False,
                 timing_ms=timing_ms,
             )
-        own = self._stereo_cloud(frame, timing_ms)
+        own = OwnDepth(self._answers, frame, timing_ms)
         if len(self.keyframes) == 0:
             found = self._with_dynamic(self._start(frame, own), frame, timing_ms)
         else:
             found = self._follow(frame, own, timing_ms)
         found = replace(found, timing_ms=timing_ms)
-        self._lost = found.state in (TrackingState.LOST, TrackingState.BRIDGED)
-        if found.state is not TrackingState.LOST:
-            self._last, self._last_view = found, frame.view
-            self._last_odometry = frame.T_odometry_camera
-        if not self._lost:
+        if frame.view.camera is None and found.matches:  # its points are of something seen before
+            self.keyframes.learn_camera(frame.view, self._told_of_camera)
+        self._expectation.remember(frame, found)
+        if not self._expectation.is_lost:
             self._gate.remember(frame.view.image)
         else:
             self._gate.forget()
@@ -87,21 +85,27 @@ class Tracker:
                 self._moving.forget()
         return found
 
-    def _stereo_cloud(
-        self, frame: SequenceFrame, timing_ms: dict[str, float]
-    ) -> PairResult | None:
-        """Return what a stereo pair shows, None for a single picture."""
-        if frame.right is None:
-            return None
-        with _timed(timing_ms, 'stereo'):
-            return self._answers.pair(frame.view, frame.right, Product.CLOUD_1, frame.T_right_left)
+    def _with_camera(self, frame: SequenceFrame) -> SequenceFrame:
+        """Return a frame with the calibration that is known by now; it may have none yet."""
+        view, unknown = frame.view, self.keyframes.unknown
+        if view.camera is not None:
+            if unknown.is_believed_in:  # a calibration that comes late is better than any guess
+                unknown.settle(view.camera)
+                self.keyframes.take_camera(view.camera, certain=True)
+            return frame
+        if frame.right is not None:
+            raise InvalidInput('a stereo pair has no calibration; give both of its views a Camera')
+        camera = unknown.camera_of(view)
+        return replace(frame, view=view.with_camera(camera)) if unknown.is_settled else frame
 
-    def _start(self, frame: SequenceFrame, own: PairResult | None) -> TrackedFrame:
+    def _start(self, frame: SequenceFrame, own: OwnDepth) -> TrackedFrame:
         """Begin the world, or what is known of it, at a frame; a single one has no depth yet."""
         given = frame.T_world_camera
-        cloud = None if own is None else own.cloud_1
-        source = ScaleSource.NONE if own is None else own.scale.source
+        shown = own.at(for_tracking=False)
+        cloud = None if shown is None else shown.cloud_1
+        source = ScaleSource.NONE if shown is None else shown.scale.source
         pose = np.eye(4) if given is None else given
+        self._has_given |= given is not None
         keyframe = self.keyframes.add(frame.view, pose, cloud, source)
         return TrackedFrame(
             frame.view.stamp_ns,
@@ -115,7 +119,7 @@ class Tracker:
         )
 
     def _follow(
-        self, frame: SequenceFrame, own: PairResult | None, timing_ms: dict[str, float]
+        self, frame: SequenceFrame, own: OwnDepth, timing_ms: dict[str, float]
     ) -> TrackedFrame:
         reasons = []
         with _timed(timing_ms, 'follow'):
@@ -127,7 +131,7 @@ class Tracker:
                 return self._accepted(frame, fit, own, again=number > 0, timing_ms=timing_ms)
         if frame.T_world_camera is not None:
             return replace(self._start(frame, own), reason=reasons[0])
-        bridged = self._bridged(frame, reasons[0])
+        bridged = self._expectation.bridged(frame, self.keyframes.current, reasons[0])
         if bridged is not None:
             return bridged
         return TrackedFrame(frame.view.stamp_ns, TrackingState.LOST, reason=reasons[0])
@@ -138,8 +142,9 @@ class Tracker:
         yield current
         if frame.T_world_camera is not None:
             return
-        if not self._lost and self._last is not None and not self._last.is_keyframe:
-            promoted = self._promote(self._last)
+        last = self._expectation.last
+        if not self._expectation.is_lost and last is not None and not last.is_keyframe:
+            promoted = self._promote(last)
             if promoted is not None:
                 yield promoted
         yield from self.keyframes.alike(frame.view, self.config.relocalise_candidates)
@@ -147,85 +152,79 @@ class Tracker:
     def _promote(self, last: TrackedFrame) -> Keyframe | None:
         """Make the frame before a keyframe: the last keyframe may be too far away by now."""
         keyframe = last.keyframe
-        T, view = last.T_keyframe_camera, self._last_view
+        T, view = last.T_keyframe_camera, self._expectation.last_view
         if last.cloud is None or keyframe is None or T is None or view is None:
             return None
-        return self.keyframes.add_after(keyframe, view, T, last.cloud, last.scale_source)
+        cloud = self._sizes.whole(view, keyframe, last.cloud)
+        return self.keyframes.add_after(keyframe, view, T, cloud, last.scale_source)
 
     def _fit(
         self,
         frame: SequenceFrame,
         keyframe: Keyframe,
-        own: PairResult | None,
+        own: OwnDepth,
         timing_ms: dict[str, float],
         *,
         again: bool,
     ) -> PairFit:
-        """Place a frame against one keyframe."""
+        """Place a frame against one keyframe, on few pixels where they are enough."""
+        if not again and self._sizes.begins_small(frame, keyframe):
+            fit = self._fit_at(frame, keyframe, own, timing_ms, for_tracking=True)
+            if self._sizes.is_enough(fit):
+                return fit
+        return self._fit_at(frame, keyframe, own, timing_ms, again=again)
+
+    def _fit_at(
+        self,
+        frame: SequenceFrame,
+        keyframe: Keyframe,
+        own: OwnDepth,
+        timing_ms: dict[str, float],
+        *,
+        again: bool = False,
+        for_tracking: bool = False,
+    ) -> PairFit:
+        """Place a frame against one keyframe, at one size."""
         if keyframe.view is None:
             return PairFit(keyframe, 'the keyframe was let go')
-        wanted = Product.MATCHES if own is not None else _EVERYTHING
+        wanted = Product.MATCHES if own.is_stereo else _EVERYTHING
+        if for_tracking:
+            wanted &= ~Product.CLOUD_2  # the keyframe's depth lies on all pixels
         T_2_1 = None
         if frame.T_world_camera is not None:
             T_2_1 = np.linalg.inv(keyframe.T_world_camera) @ frame.T_world_camera
             if np.linalg.norm(T_2_1[:3, 3]) < 1e-6:
                 T_2_1 = None
         with _timed(timing_ms, 'engine'):
-            result = self._answers.pair(frame.view, keyframe.view, wanted, T_2_1)
-        if own is not None:
-            result = replace(result, cloud_1=own.cloud_1, scale=own.scale)
+            result = self._answers.pair(
+                frame.view, keyframe.view, wanted, T_2_1, for_tracking=for_tracking
+            )
+        shown = own.at(for_tracking=for_tracking)
+        if shown is not None:
+            result = replace(result, cloud_1=shown.cloud_1, scale=shown.scale)
         if result.cloud_1 is None:
             return PairFit(keyframe, 'the engine gives no points for frames of a moving camera')
+        unknown = self.keyframes.unknown
+        if frame.view.camera is None:
+            self._told_of_camera = result.cloud_1
+            self.keyframes.suppose_camera(frame.view, result.cloud_1)
+            result = unknown.stretched(result)
         with _timed(timing_ms, 'pose'):
             return fit_pair(
-                result, keyframe, self._starts(frame, keyframe), self.config, strict=again
+                result,
+                keyframe,
+                self._expectation.starts(frame, keyframe),
+                self.config,
+                frame.view.camera or unknown.camera_of(frame.view),
+                strict=again,
+                rays_too=unknown.is_believed_in,
             )
-
-    def _starts(self, frame: SequenceFrame, keyframe: Keyframe) -> tuple[Matrix, ...]:
-        """Return where the frame may be, from where the one before was: T_frame_keyframe."""
-        expected = self._by_odometry(frame)
-        if expected is None and self._last is not None and not self._lost:
-            expected = self._last.T_world_camera
-        if expected is None:
-            return ()
-        T = np.linalg.inv(keyframe.T_world_camera) @ expected
-        T[:3, 3] /= keyframe.scale
-        return (np.asarray(np.linalg.inv(T)),)
-
-    def _by_odometry(self, frame: SequenceFrame) -> Matrix | None:
-        """Return where the odometry puts the frame in the world; None where it cannot.
-
-        Its metres are of use only where the world is in metres too.
-        """
-        now, before = frame.T_odometry_camera, self._last_odometry
-        if now is None or before is None or self._last is None:
-            return None
-        pose, source = self._last.T_world_camera, self.keyframes.current.scale_source
-        if pose is None or source is ScaleSource.NONE:
-            return None
-        return np.asarray(pose @ np.linalg.inv(before) @ now)
-
-    def _bridged(self, frame: SequenceFrame, reason: str) -> TrackedFrame | None:
-        """Return the frame where the odometry puts it, None where there is none."""
-        expected, keyframe = self._by_odometry(frame), self.keyframes.current
-        if expected is None:
-            return None
-        T = np.linalg.inv(keyframe.T_world_camera) @ expected
-        T[:3, 3] /= keyframe.scale
-        return TrackedFrame(
-            frame.view.stamp_ns,
-            TrackingState.BRIDGED,
-            keyframe,
-            T,
-            scale_source=keyframe.scale_source,
-            reason=reason,
-        )
 
     def _accepted(
         self,
         frame: SequenceFrame,
         fit: PairFit,
-        own: PairResult | None,
+        own: OwnDepth,
         *,
         again: bool,
         timing_ms: dict[str, float],
@@ -236,12 +235,14 @@ class Tracker:
         if given is not None:
             state = TrackingState.GIVEN
             T_keyframe_camera = np.linalg.inv(keyframe.T_world_camera) @ given
+            if frame.view.camera is None:
+                take_unit(fit, T_keyframe_camera)
             T_keyframe_camera[:3, 3] /= keyframe.scale
         with _timed(timing_ms, 'fuse'):
             self.keyframes.refer_to(keyframe)
-            if own is None:
-                self._fuse(fit, T_keyframe_camera)
-            cloud = _in_world_unit(fit, keyframe)
+            if not own.is_stereo:
+                fuse(fit, T_keyframe_camera)
+            cloud = in_world_unit(fit, keyframe)
             if given is None and not keyframe.has_depth:
                 # So little parallax has no length yet, and each pair would choose another unit.
                 T_keyframe_camera[:3, 3], cloud = 0.0, None
@@ -257,7 +258,7 @@ class Tracker:
             covariance=np.zeros((6, 6)) if given is not None else covariance_of(fit),
         )
         found = self._with_dynamic(found, frame, timing_ms)
-        if self._is_news(fit, cloud):
+        if is_news(fit, cloud, self.config):
             with _timed(timing_ms, 'keyframe'):
                 added = self.keyframes.add_after(
                     keyframe, frame.view, T_keyframe_camera, cloud, found.scale_source
@@ -265,61 +266,23 @@ class Tracker:
                 added.hide(found.dynamic)
                 if found.covariance is not None:
                     added.covariance = found.covariance
-                if given is None:  # given poses are not to be moved
+                self._has_given |= given is not None
+                if not self._has_given:  # given poses are not to be moved
                     self.keyframes.close_loops(added)
             found = replace(found, keyframe=added, T_keyframe_camera=np.eye(4), is_keyframe=True)
         return found
-
-    def _fuse(self, fit: PairFit, T_keyframe_camera: Matrix) -> None:
-        """Add to the keyframe's depth what the pair says of it; it starts it where none was."""
-        keyframe = fit.keyframe
-        if fit.cloud_2 is None or not fit.has_length:
-            return
-        if not keyframe.has_depth and (
-            fit.parallax_px < _START_PARALLAX_PX and fit.covered > _START_COVERED
-        ):
-            return
-        if not keyframe.has_depth:
-            keyframe.begin_depth(fit.cloud_2.grid)
-        depth = fit.depth_2(T_keyframe_camera)
-        keyframe.fuse(depth, fit.cloud_2.confidence - np.float32(1.0))
-        if keyframe.scale_source is ScaleSource.NONE:
-            keyframe.scale_source = fit.scale_source
 
     def _with_dynamic(
         self, found: TrackedFrame, frame: SequenceFrame, timing_ms: dict[str, float]
     ) -> TrackedFrame:
         """Return the frame with what moves in it by itself."""
-        pose, camera = found.T_world_camera, frame.view.camera
+        pose = found.T_world_camera
+        camera = frame.view.camera or self.keyframes.unknown.pinhole
         if self._moving is None or pose is None or camera is None:
             return found
         with _timed(timing_ms, 'dynamic'):
             dynamic = self._moving.find(frame.view.image, camera, found.cloud, pose)
         return replace(found, dynamic=dynamic)
-
-    def _is_news(self, fit: PairFit, cloud: Cloud | None) -> bool:
-        """Whether this frame is to become a keyframe."""
-        if cloud is None or not np.isfinite(cloud.depth).mean() > 0.02:
-            return False
-        return (
-            fit.covered < self.config.keyframe_overlap
-            or fit.disparity > self.config.keyframe_disparity
-        )
-
-
-def _in_world_unit(fit: PairFit, keyframe: Keyframe) -> Cloud | None:
-    """Return the frame's points in the world's unit."""
-    if fit.cloud_1 is None or not np.isfinite(fit.scale_1):
-        return None
-    factor = np.float32(fit.scale_1 * keyframe.scale)
-    return replace(fit.cloud_1, points=fit.cloud_1.points * factor)
-
-
-def _check(frame: SequenceFrame) -> None:
-    if frame.view.camera is None:
-        raise InvalidInput(
-            'the frame has no calibration; give its View a Camera, estimated if need be'
-        )
 
 
 @contextmanager

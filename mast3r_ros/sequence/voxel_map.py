@@ -34,6 +34,11 @@ class MapCloud:
     def __len__(self) -> int:
         return len(self.points)
 
+    @property
+    def nbytes(self) -> int:
+        """Memory it takes, in bytes."""
+        return self.points.nbytes + self.colors.nbytes + self.weights.nbytes
+
 
 class VoxelMap:
     """A cloud of bounded size.

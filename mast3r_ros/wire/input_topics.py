@@ -11,6 +11,9 @@ CAMERA_TOPICS = {
 }
 """Of each mode the pairing's names of its cameras, each with its image topic."""
 
+ODOMETRY_SETTING = 'sequence.odometry_topic'
+"""Names a ``nav_msgs/Odometry`` that a followed camera listens to."""
+
 COMPRESSED = '/compressed'
 """What image_transport puts behind an image topic's name."""
 

@@ -31,6 +31,13 @@ def in_ros_world(T_world_camera: Matrix) -> Matrix:
     return T
 
 
+def from_ros_world(T_ros_camera: Matrix) -> Matrix:
+    """Return a camera's pose in a ROS world as one in a sequence's, which has optical axes."""
+    T = np.eye(4)
+    T[:3] = R_ROS_OPTICAL.T @ T_ros_camera[:3]
+    return T
+
+
 def points_in_ros_world(points: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return points (N, 3) of the world in the turned one."""
     return np.asarray(points @ R_ROS_OPTICAL.T.astype(np.float32))

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from mast3r_ros.config import PairingMode
-from mast3r_ros.wire.input_topics import CAMERA_TOPICS, beside
+from mast3r_ros.wire.input_topics import CAMERA_TOPICS, ODOMETRY_SETTING, beside
 from mast3r_ros.wire.result_topics import RESULT_TOPICS, STATS_TOPIC, STATS_TYPE
 from mast3r_ros.wire.sequence_topics import SEQUENCE_MEANINGS, SEQUENCE_TOPICS
 
@@ -58,6 +58,9 @@ def _inputs() -> Iterator[str]:
             rows += [(beside(topic, name), kind, text) for name, kind, text in _BESIDE]
         yield f'## Inputs, `pairing.mode: {mode.value}`'
         yield _table(rows)
+    about = 'where the camera, or what carries it, is as somebody else knows it'
+    yield '## Input with `sequence.enable`, where that setting names a topic'
+    yield _table([(ODOMETRY_SETTING, 'nav_msgs/msg/Odometry', about)])
 
 
 def _outputs() -> Iterator[str]:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import matching_modes
 import numpy as np
 from side_by_side import Missing, Row, compare
 
@@ -37,6 +38,7 @@ def rows() -> Iterator[Row | Missing]:
             yield Missing('matching', name, 'needs torch, which make bench installs')
             continue
         yield _row(name, goal, rounds, *make())
+    yield from matching_modes.rows()
 
 
 def _row(name: str, goal: float | None, rounds: int, desc_1: Any, desc_2: Any) -> Row:

@@ -10,18 +10,35 @@ from pathlib import Path
 from mast3r_ros.config import MASt3RRuntimeConfig, ModelConfig, RuntimeConfig
 from mast3r_ros.core.benchmark import made_up_pair
 from mast3r_ros.core.memory import give_back_memory
+from mast3r_ros.core.results import Output
+from mast3r_ros.core.views import View
 from mast3r_ros.engines.registry import get_runtime
 
 
-def main(folder: Path, backend: str, precision: str, shape: tuple[int, int], threads: int) -> None:
-    """Load a model with all its stages, answer two pairs, print what is held."""
-    model = ModelConfig(path=folder, shape=shape, precision=precision)
+def main(
+    folder: Path,
+    backend: str,
+    precision: str,
+    shape: tuple[int, int],
+    threads: int,
+    smaller: tuple[int, int] | None = None,
+) -> None:
+    """Load a model with all its stages, answer two pairs, print what is held.
+
+    :param smaller: a second size that is used as well.
+    """
+    model = ModelConfig(path=folder, shape=shape, precision=precision, tracking_shape=smaller)
     runtime = RuntimeConfig(backend=backend, num_threads=threads)
     pair = made_up_pair(shape[1], shape[0])
     before = _private_bytes()
     with get_runtime(MASt3RRuntimeConfig(model=model, runtime=runtime)) as engine:
         for _ in range(2):
             engine.infer(*pair)
+            if smaller is not None:
+                one, two = engine.encode(
+                    [engine.prepare_for_tracking(View(item)) for item in pair]
+                )
+                engine.decode([(one, two, None)], Output.ALL)
         give_back_memory()
         print(_private_bytes() - before)
 

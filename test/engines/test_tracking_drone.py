@@ -78,6 +78,7 @@ def test_boxes_that_move_are_found_and_a_static_scene_stays_static():
 def test_keyframes_have_no_depth_on_what_moves():
     following, _ = followed(True)
     hidden = [item for item in following.keyframes if item.dynamic is not None]
+    assert hidden
     for item in hidden:
         assert np.isnan(item.depth[item.dynamic]).all()
 

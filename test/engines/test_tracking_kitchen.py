@@ -34,7 +34,7 @@ def follow(
     walk: list[WalkFrame],
     engine: EngineInterface,
     config: PipelineConfig,
-    camera: Camera,
+    camera: Camera | None,
     sequence: SequenceConfig | None = None,
 ) -> tuple[Tracker, list[TrackedFrame]]:
     with EngineWorker(lambda: engine) as worker:
@@ -49,13 +49,14 @@ def with_oracle(
     resolution: int,
     subsample: int,
     sequence: SequenceConfig,
+    camera: Camera | None = DEPTH_CAMERA,
 ) -> tuple[Tracker, list[TrackedFrame]]:
     """Follow by true depth; flow is not looked at, as the pictures are another camera's."""
     config = PipelineConfig(
         model=ModelConfig(resolution=resolution), matching=MatchingConfig(subsample=subsample)
     )
     engine = register_walk(OracleEngine(config.model), walk)
-    return follow(walk, engine, config, DEPTH_CAMERA, sequence)
+    return follow(walk, engine, config, camera, sequence)
 
 
 def accuracy(tracked: Sequence[TrackedFrame], walk: Sequence[WalkFrame]) -> Accuracy:
@@ -76,6 +77,18 @@ def test_the_walk_is_followed_through_a_network_s_errors():
     assert result.summary()['ate_m'].rmse <= 0.03
 
 
+@pytest.mark.parametrize('rule', ['auto', 'rays'])
+def test_without_calibration_the_walk_is_followed_nearly_as_well(rule):
+    walk = kitchen_walk(5)
+    config = SequenceConfig(loop_edges=1, dynamic_px=0.0, solver=rule)
+    following, tracked = with_oracle(walk, 140, 5, config, None)
+    assert TrackingState.LOST not in {item.state for item in tracked}
+    result = accuracy(tracked, walk)
+    assert result.summary()['ate_m'].rmse <= 0.02
+    assert following.keyframes.unknown.is_settled is (rule == 'auto')
+    assert following.keyframes.current.camera.fx == pytest.approx(DEPTH_CAMERA.fx, rel=0.03)
+
+
 def test_pictures_alone_are_enough_for_the_geometric_engine():
     walk = kitchen_walk(3, 14)
     small = [
@@ -91,9 +104,11 @@ def test_pictures_alone_are_enough_for_the_geometric_engine():
 
 
 @pytest.mark.soak
-def test_every_frame_of_the_whole_walk_is_placed_within_three_centimetres():
+@pytest.mark.parametrize('camera', [DEPTH_CAMERA, None], ids=['calibrated', 'not calibrated'])
+def test_every_frame_of_the_whole_walk_is_placed_within_three_centimetres(camera):
     walk = kitchen_walk()
-    following, tracked = with_oracle(walk, 224, 6, SequenceConfig(dynamic_px=0.0))
+    config = SequenceConfig(dynamic_px=0.0)
+    following, tracked = with_oracle(walk, 224, 6, config, camera)
     assert TrackingState.LOST not in {item.state for item in tracked}
     result = accuracy(tracked, walk)
     assert result.summary()['ate_m'].rmse <= 0.03

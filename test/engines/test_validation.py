@@ -19,7 +19,7 @@ from tiny_model import QUICK_SHAPE, quick_model
 
 from mast3r_ros.config import Precision
 from mast3r_ros.core.benchmark import made_up_pair
-from mast3r_ros.errors import ModelError
+from mast3r_ros.errors import ModelError, ModelNotFound
 from mast3r_ros.export.comparison import Limits
 from mast3r_ros.export.validation import (
     EngineChoice,
@@ -153,3 +153,8 @@ def test_a_precision_finds_its_folder_beside_the_others(tmp_path: Path) -> None:
         (tmp_path / precision.value).symlink_to(quick_model(precision=precision))
     assert parse_engine('onnxruntime:int8', tmp_path).folder == tmp_path / 'int8'
     assert parse_engine('onnxruntime:fp32', tmp_path).folder == tmp_path / 'fp32'
+    assert parse_engine('openvino:bf16', tmp_path).folder == tmp_path / 'fp32'  # computes in bf16
+    with pytest.raises(ModelNotFound, match='has no fp16 model, it holds fp32, int8; name one'):
+        parse_engine('onnxruntime:fp16', tmp_path)
+    with pytest.raises(ModelNotFound, match='has no auto model, it holds fp32, int8'):
+        parse_engine('onnxruntime', tmp_path)

@@ -91,3 +91,14 @@ def test_a_node_that_fails_to_end_keeps_neither_the_others_nor_ros_from_ending()
     printed, errors = run(END_BADLY)
     expected = ['the good one has ended', 'it does not want to end', 'ROS has ended']
     assert printed == expected, errors
+
+
+@pytest.mark.parametrize('program', ['perception', 'simulator'])
+def test_a_node_says_how_it_is_used_and_refuses_words_that_mean_nothing(program):
+    start = f'import sys; from mast3r_ros.ros.{program} import main; sys.argv = '
+    asked, _ = run(f"{start} ['{program}', '--help']; sys.exit(main())")
+    assert asked[0].startswith(f'usage: {program}')
+    assert any(line.startswith('exit codes:') for line in asked)
+    said, errors = run(f"{start} ['{program}', 'wide']; sys.exit(main())")
+    assert said == []
+    assert errors.splitlines()[-1] == f'{program}: error: unrecognized arguments: wide'

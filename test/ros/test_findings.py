@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from mast3r_ros.core.worker import WorkerState
+from mast3r_ros.core.worker_state import WorkerState
 from mast3r_ros.ros.findings import SILENT_S, InputFacts, Level, Snapshot, findings
 
 

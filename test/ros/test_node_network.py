@@ -12,8 +12,9 @@ pytest.importorskip('torch', reason='needs torch')
 pytest.importorskip('onnxscript', reason='needs onnxscript')
 pytest.importorskip('onnxruntime', reason='needs onnxruntime')
 
+from network_engines import counted_stages
 from ros_world import World, stamp_of, until
-from scene import Scene, stereo_shots
+from scene import Scene, stereo_shots, walk
 from tiny_model import quick_model
 
 STAMP_NS = 1_700_000_000_000_000_000
@@ -81,3 +82,28 @@ def test_without_a_model_the_node_stays_and_says_how_to_get_one(world, tmp_path)
     world.start({'runtime.backend': 'onnxruntime', 'cache_dir': str(tmp_path)})
     world.listen('points')
     world.told('engine', 'mast3r-download', 'mast3r-export')
+
+
+def test_a_node_that_publishes_clouds_and_follows_its_camera_encodes_each_frame_once(world):
+    pytest.importorskip('scipy', reason='needs scipy')
+    frames = walk(Scene(), 4, width=160)
+    mode = {'pairing.mode': 'sequence', 'sequence.enable': True, 'sequence.still_px': 0.0}
+    node = world.start(settings(**mode))
+    points, _ = world.listen('points', 'odometry')
+    camera = world.camera('image')
+    camera.calibrate(frames[0].camera)
+    world.ready(camera)
+    session = node.session
+    with counted_stages(session.worker.call(lambda engine: engine)) as ran:
+        for number, shot in enumerate(frames):
+            world.show([camera], [shot.image], STAMP_NS + number * 10**8)
+            until(lambda n=number: session.pipeline.answered == n, 'a pair is answered')
+            until(lambda n=number: session.following.now.frames == n, 'a frame is followed')
+    assert len(points) == len(frames) - 1
+    assert ran.count('encoder') == len(frames)
+
+
+def test_a_size_for_tracking_that_the_model_lacks_is_told_with_the_command_that_adds_it(world):
+    world.start(settings(**{'model.tracking_shape': [56, 84]}))
+    world.listen('points')
+    world.told('engine', 'model.tracking_shape', '--size 84x56')

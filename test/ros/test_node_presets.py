@@ -10,7 +10,7 @@ from ros_engines import ScriptedEngine
 from ros_world import until
 from scene import Scene, stereo_shots
 
-from mast3r_ros.core.worker import WorkerState
+from mast3r_ros.core.worker_state import WorkerState
 from mast3r_ros.engines.registry import get_runtime
 from mast3r_ros.errors import EngineUnavailable, ModelNotFound
 from mast3r_ros.ros.engine_hub import EngineHub

@@ -127,6 +127,11 @@ def _gelu(x: Tensor, mode: str) -> Tensor:
     return F.gelu(x)
 
 
+def _gather(x: Tensor, indices: Tensor, axis: int, batch_dims: int, **_: Any) -> Tensor:
+    assert int(batch_dims) == 0
+    return x.index_select(int(axis), indices)
+
+
 def _of_one_type(work: Callable[[Any, Any], Tensor]) -> Callable[[Any, Any], Tensor]:
     def checked(x: Any, y: Any) -> Tensor:
         kinds = {item.dtype for item in (x, y) if isinstance(item, Tensor)}
@@ -144,14 +149,22 @@ _OPERATORS: dict[str, Callable[..., Any]] = {
     'cast': lambda x, dtype: x.to(_KINDS[dtype]),
     'concat': lambda values, axis, interleave=False: torch.cat(values, int(axis)),
     'conv': _conv,
+    'floor': lambda x: x.floor(),
+    'gather': _gather,
     'gelu': _gelu,
     'identity': lambda x: x,
     'layer_norm': _norm,
     'linear': _linear,
     'matmul': _matmul,
+    'maximum': _of_one_type(lambda x, y: torch.maximum(x, torch.as_tensor(y))),
+    'minimum': _of_one_type(lambda x, y: torch.minimum(x, torch.as_tensor(y))),
+    'real_div': _of_one_type(lambda x, y: x / y),
+    'reduce_argmax': lambda x, axis, keep_dims: x.argmax(int(axis), bool(keep_dims)).int(),
+    'reduce_sum': lambda x, axes, keep_dims: x.sum([int(n) for n in axes], bool(keep_dims)),
     'relu': lambda x: F.relu(x),
     'reshape': lambda x, shape: x.reshape([int(side) for side in shape]),
     'slice_by_index': _slice,
+    'sqrt': lambda x: x.sqrt(),
     'softmax': lambda x, axis: x.softmax(int(axis)),
     'split': lambda x, split_sizes, axis: x.split([int(n) for n in split_sizes], int(axis)),
     'transpose': lambda x, perm: x.permute([int(axis) for axis in perm]),

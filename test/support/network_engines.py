@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from tiny_model import GoldenCase
+from tiny_model import CACHE, GoldenCase
 
 from mast3r_ros.config import MASt3RRuntimeConfig, ModelConfig, RuntimeConfig
 from mast3r_ros.core.benchmark import made_up_pair
@@ -20,6 +20,7 @@ from mast3r_ros.engines.network_engine import NetworkEngine
 
 EngineClass = Callable[[MASt3RRuntimeConfig], NetworkEngine]
 
+KEPT = CACHE.parent / 'kept_outcomes'  # of checks: only the first run of the tests makes them
 IMAGE_SIZE = (160, 120)  # of a picture that becomes 112x84 at resolution 112
 
 
@@ -28,7 +29,9 @@ def settings(folder: Path, threads: int = 0, **model: Any) -> MASt3RRuntimeConfi
     if not {'shape', 'resolution'} & model.keys():
         model['resolution'] = 112
     return MASt3RRuntimeConfig(
-        model=ModelConfig(path=folder, **model), runtime=RuntimeConfig(num_threads=threads)
+        model=ModelConfig(path=folder, **model),
+        runtime=RuntimeConfig(num_threads=threads),
+        cache_dir=KEPT,
     )
 
 

@@ -62,6 +62,7 @@ class OracleEngine(EngineInterface):
     :param errors: how wrong it is.
     :param scale: predicted over true size, before the random error.
     :param metric: whether it claims that its points are in metres.
+    :param tracking_shape: of a second, smaller size; None: there is none.
     """
 
     def __init__(
@@ -73,13 +74,16 @@ class OracleEngine(EngineInterface):
         scale: float = 1.0,
         metric: bool = False,
         seed: int = 0,
+        tracking_shape: tuple[int, int] | None = None,
     ) -> None:
         self.provides = provides
+        self.has_tracking_size = tracking_shape is not None
         self.asked: list[Output] = []  # the outputs of each pair, as they were asked for
         self.encoded: list[bytes] = []  # digest of each picture, as often as it was encoded
         self.features: list[OracleFeatures] = []
         self.closed = False
         self._model = model or ModelConfig(resolution=112)
+        self._small = self._model.replace(shape=tracking_shape)
         self._errors = errors or ErrorModel()
         self._scale = scale
         self._metric = metric
@@ -107,11 +111,18 @@ class OracleEngine(EngineInterface):
 
     def prepare(self, view: View) -> Grid:
         """Resize and crop as a network of the same variant does."""
+        return self._prepare(view, self._model)
+
+    def prepare_for_tracking(self, view: View) -> Grid:
+        """Do the same to the resolution for tracking."""
+        return self._prepare(view, self._small if self.has_tracking_size else self._model)
+
+    def _prepare(self, view: View, model: ModelConfig) -> Grid:
         truth = self._truths.get(digest_of(view.image))
         if truth is None:
             raise InvalidInput('the oracle does not know this picture; register it first')
-        plan = plan_for_model(view.width, view.height, self._model)
-        grid = to_grid(view, plan, self._model.resize)
+        plan = plan_for_model(view.width, view.height, model)
+        grid = to_grid(view, plan, model.resize)
         self._truth_of[grid] = truth
         return grid
 

@@ -14,7 +14,7 @@ from ros_cameras import CameraDouble
 from ros_engines import ScriptedEngine
 
 from mast3r_ros.core.benchmark import made_up_pair
-from mast3r_ros.core.worker import WorkerState
+from mast3r_ros.core.worker_state import WorkerState
 from mast3r_ros.engines.registry import get_runtime
 from mast3r_ros.errors import EngineUnavailable
 from mast3r_ros.ros.engine_hub import EngineHub

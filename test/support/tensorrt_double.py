@@ -2,7 +2,6 @@
 """The module ``tensorrt`` as its published interface says, on a simulated card.
 
 Every call is held against the signatures of one version; what the interface lacks is not there.
-Engines run their graph with ONNX Runtime on the card's memory, when the card gets to it.
 """
 
 from __future__ import annotations
@@ -12,16 +11,16 @@ import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import numpy as np
-from cuda_double import FACTS, SimulatedCard, Violation, installed_module
+from cuda_python_double import FACTS
+from installed_modules import installed_modules
+from simulated_card import SimulatedCard, Violation
+from tensorrt_build_double import BuilderBody, ConfigBody, ParserBody
+from tensorrt_run_double import RuntimeBody
 
 VERSIONS = ('10.3', '11.4')
-_KINDS = {'tensor(float)': 'FLOAT', 'tensor(float16)': 'HALF', 'tensor(uint8)': 'UINT8'}
-_TYPES = {'FLOAT': np.float32, 'HALF': np.float16, 'UINT8': np.uint8}
 _PLAIN = {
     'int': int,
     'typing.SupportsInt': int,
@@ -58,6 +57,8 @@ class Double:
         self.used: set[tuple[str, str]] = set()
         self.breaks: set[str] = set()
         self.builds: list[str] = []
+        self.queued: list[str] = []  # stages, call by call or while a graph is captured
+        self.done: list[str] = []  # stages, when the card got to them
         self.configs: list[ConfigBody] = []
         self.alive: weakref.WeakSet[Any] = weakref.WeakSet()
         self.spoil: dict[str, float] = {}  # added to an output, by its name
@@ -66,7 +67,7 @@ class Double:
     @contextmanager
     def installed(self) -> Iterator[ModuleType]:
         """Have it found as ``tensorrt``."""
-        with installed_module(self.module):
+        with installed_modules([self.module]):
             yield self.module
 
     def hold(self, name: str, body: Any) -> Held:
@@ -234,261 +235,3 @@ def _parameters(signature: str) -> list[Parameter]:
         if name != 'self':
             made.append(Parameter(name.strip(), kind.strip(), not equals))
     return made
-
-
-class HostMemory(bytes):
-    """What TensorRT serialises into."""
-
-    @property
-    def nbytes(self) -> int:
-        return len(self)
-
-
-class BuilderBody:
-    def __init__(self, double: Double, logger: Any) -> None:
-        assert logger._started
-        self._double = double
-        self._listener = weakref.ref(logger)
-
-    def create_network(self, flags: int = 0) -> Held:
-        strongly = self._double.module.NetworkDefinitionCreationFlag.STRONGLY_TYPED
-        if not flags & 1 << strongly.value:
-            raise Violation('the network is not strongly typed')
-        return self._double.hold('INetworkDefinition', NetworkBody())
-
-    def create_builder_config(self) -> Held:
-        body = ConfigBody(self._double)
-        self._double.configs.append(body)
-        return self._double.hold('IBuilderConfig', body)
-
-    def build_serialized_network(self, network: Held, config: Held) -> HostMemory | None:
-        listener = self._listener()
-        if listener is None:
-            raise Violation('the logger is gone while a builder is used')
-        settings: ConfigBody = config._body
-        graph: NetworkBody = network._body
-        self._double.card.check_current()
-        if self._double.fails('build_serialized_network', listener):
-            return None
-        monitor = settings.progress_monitor
-        monitor.phase_start('Building Engine', None, 2)
-        for step in range(2):
-            monitor.phase_start('Timing', 'Building Engine', 1)
-            if not monitor.step_complete('Timing', 0):
-                return None
-            monitor.phase_finish('Timing')
-            if not monitor.step_complete('Building Engine', step):
-                return None
-        monitor.phase_finish('Building Engine')
-        self._double.builds.append(Path(graph.path).name)
-        settings.measured.append(graph.path)
-        head = {'tensorrt': self._double.version, 'graph': graph.path}
-        return HostMemory(b'plan' + json.dumps(head).encode())
-
-
-class NetworkBody:
-    path = ''
-
-
-class ParserBody:
-    def __init__(self, double: Double, network: Held, logger: Any) -> None:
-        self._double = double
-        self._network: NetworkBody = network._body
-        self._listener = logger
-        self.num_errors = 0
-
-    def parse_from_file(self, model: str) -> bool:
-        if not Path(model).is_file() or self._double.fails('parse_from_file', self._listener):
-            self.num_errors = 1
-            return False
-        self._network.path = model
-        return True
-
-    def get_error(self, index: int) -> Held:
-        assert index < self.num_errors
-        return self._double.hold('ParserError', ParserErrorBody())
-
-
-class ParserErrorBody:
-    def desc(self) -> str:
-        return 'no importer for it'
-
-    def node_name(self) -> str:
-        return ''
-
-    def node_operator(self) -> str:
-        return 'Odd'
-
-
-class ConfigBody:
-    builder_optimization_level = 3
-    progress_monitor: Any = None
-
-    def __init__(self, double: Double) -> None:
-        self._double = double
-        self.limits: dict[str, int] = {}
-        self.flags_on = {'TF32'}
-        self.measured: list[str] = []
-
-    def set_memory_pool_limit(self, pool: Member, pool_size: int) -> None:
-        self.limits[pool.name] = pool_size
-
-    def set_flag(self, flag: Member) -> None:
-        self.flags_on.add(flag.name)
-
-    def clear_flag(self, flag: Member) -> None:
-        self.flags_on.discard(flag.name)
-
-    def create_timing_cache(self, serialized_timing_cache: bytes) -> Held | None:
-        if serialized_timing_cache and not serialized_timing_cache.startswith(b'timing'):
-            return None
-        return self._double.hold('ITimingCache', TimingBody(self, serialized_timing_cache))
-
-    def set_timing_cache(self, cache: Held, ignore_mismatch: bool) -> bool:
-        return bool(not cache._body.start or cache._body.start.endswith(self._tag()))
-
-    def _tag(self) -> bytes:
-        return self._double.version.encode()
-
-
-class TimingBody:
-    def __init__(self, config: ConfigBody, start: bytes) -> None:
-        self._config = config
-        self.start = start
-
-    def serialize(self) -> HostMemory:
-        return HostMemory(b'timing' + self._config._tag())
-
-
-class RuntimeBody:
-    def __init__(self, double: Double, logger: Any) -> None:
-        assert logger._started
-        self._double = double
-        self._listener = weakref.ref(logger)
-
-    def deserialize_cuda_engine(self, serialized_engine: bytes) -> Held | None:
-        listener = self._listener()
-        if listener is None:
-            raise Violation('the logger is gone while a runtime is used')
-        self._double.card.check_current()
-        if self._double.fails('deserialize_cuda_engine', listener):
-            return None
-        try:
-            head = json.loads(bytes(serialized_engine).removeprefix(b'plan'))
-        except ValueError:
-            head = {}
-        if head.get('tensorrt') != self._double.version:
-            self._double.complain(listener, 'the plan is of another version')
-            return None
-        body = EngineBody(self._double, Path(head['graph']), self)
-        return self._double.hold('ICudaEngine', body)
-
-
-class EngineBody:
-    """A graph in ONNX Runtime."""
-
-    def __init__(self, double: Double, graph: Path, runtime: RuntimeBody) -> None:
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3
-        options.intra_op_num_threads = 1
-        self.session = onnxruntime.InferenceSession(
-            str(graph), options, providers=['CPUExecutionProvider']
-        )
-        self.double = double
-        self.runtime = weakref.ref(runtime)
-        self.inputs = {item.name: item for item in self.session.get_inputs()}
-        self.outputs = {item.name: item for item in self.session.get_outputs()}
-        self.ports = {**self.inputs, **self.outputs}
-        self.num_io_tensors = len(self.ports)
-        stage = graph.stem.partition('_')[2]
-        self.device_memory_size_v2 = 1000 + 1000 * len(stage)  # another one for each stage
-
-    def get_tensor_name(self, index: int) -> str:
-        return list(self.ports)[index]
-
-    def get_tensor_mode(self, name: str) -> Member:
-        modes = self.double.module.TensorIOMode
-        mode: Member = modes.INPUT if name in self.inputs else modes.OUTPUT
-        return mode
-
-    def get_tensor_dtype(self, name: str) -> Member:
-        kind: Member = getattr(self.double.module.DataType, _KINDS[self.ports[name].type])
-        return kind
-
-    def get_tensor_shape(self, name: str) -> tuple[int, ...]:
-        return tuple(self.ports[name].shape)
-
-    def create_execution_context(self, strategy: Member | None = None) -> Held:
-        assert strategy is not None
-        assert strategy.name == 'USER_MANAGED'
-        return self.double.hold('IExecutionContext', ContextBody(self))
-
-
-class ContextBody:
-    def __init__(self, engine: EngineBody) -> None:
-        self._engine = weakref.ref(engine)
-        self._card = engine.double.card
-        self._addresses: dict[str, int] = {}
-        self._shapes: dict[str, tuple[int, ...]] = {}
-        self._scratch = (0, 0)
-        self._runs = 0
-
-    def set_device_memory(self, memory: int, size: int) -> None:
-        self._card.view(memory, size)
-        self._scratch = (memory, size)
-
-    def set_input_shape(self, name: str, shape: tuple[int, ...]) -> bool:
-        engine = self._alive()
-        self._shapes[name] = tuple(shape)
-        return name in engine.inputs and tuple(engine.inputs[name].shape) == tuple(shape)
-
-    def set_tensor_address(self, name: str, memory: int) -> bool:
-        engine = self._alive()
-        self._card.view(memory, self._nbytes(engine, name))
-        self._addresses[name] = memory
-        return name in engine.ports
-
-    def execute_async_v3(self, stream_handle: int) -> bool:
-        engine, card = self._alive(), self._card
-        if stream_handle not in card.streams:
-            raise Violation('the work is not for the queue of the engine')
-        if set(self._addresses) != set(engine.ports) or set(self._shapes) != set(engine.inputs):
-            raise Violation('a tensor has no place or no shape')
-        if self._scratch[1] < engine.device_memory_size_v2:
-            raise Violation(f'the scratch memory of {self._scratch[1]} bytes is too small')
-        if card.captured is not None and not self._runs:
-            raise Violation('the first run is captured, in which TensorRT sets itself up')
-        listener = engine.runtime()
-        if listener is None:
-            raise Violation('the runtime is gone while its engine is used')
-        self._runs += 1
-        if engine.double.fails('execute_async_v3', listener._listener()):
-            return False
-        addresses, scratch = dict(self._addresses), self._scratch
-        card.enqueue(lambda: self._work(addresses, scratch))
-        return True
-
-    def _work(self, addresses: dict[str, int], scratch: tuple[int, int]) -> None:
-        """Read the inputs from the card, run the graph, write the outputs to the card."""
-        engine = self._alive()
-        self._card.view(*scratch)[:] = 0x5A
-        values = {}
-        for name, item in engine.inputs.items():
-            memory = self._card.view(addresses[name], self._nbytes(engine, name))
-            values[name] = memory.view(_TYPES[_KINDS[item.type]]).reshape(item.shape).copy()
-        for name, made in zip(engine.outputs, engine.session.run(None, values), strict=True):
-            made = made + np.asarray(engine.double.spoil.get(name, 0.0), made.dtype)
-            memory = self._card.view(addresses[name], made.nbytes)
-            memory[:] = np.ascontiguousarray(made).view(np.uint8).ravel()
-
-    def _alive(self) -> EngineBody:
-        engine = self._engine()
-        if engine is None:
-            raise Violation('a context is used whose engine is gone')
-        return engine
-
-    def _nbytes(self, engine: EngineBody, name: str) -> int:
-        item = engine.ports[name]
-        return int(np.prod(item.shape)) * np.dtype(_TYPES[_KINDS[item.type]]).itemsize

@@ -9,14 +9,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cuda_double
-from cuda_double import SimulatedCard
+from cuda_python_double import cuda_python
 from network_engines import settings
+from pycuda_double import pycuda
+from simulated_card import SimulatedCard
 from tensorrt_double import Double
 
 from mast3r_ros.config import MASt3RRuntimeConfig
 
-ACCESSES = ('cuda_python', 'pycuda')
+ACCESSES = {'cuda_python': cuda_python, 'pycuda': pycuda}
+"""The libraries that give access to the card, by their names."""
 
 
 @dataclass
@@ -46,5 +48,5 @@ def simulated_world(
     """Give a machine with a card."""
     simulated = SimulatedCard(**card)
     double = Double(version, simulated)
-    with getattr(cuda_double, access)(simulated), double.installed():
+    with ACCESSES[access](simulated), double.installed():
         yield World(simulated, double, cache)

@@ -38,6 +38,7 @@ _WRITTEN_BY = (
     'export/stage*.py',
     'export/weight*.py',
     'export/quantise.py',
+    'export/card_int8.py',
     'export/static_int8.py',
     'export/calibration.py',
     'export/bias_correction.py',
@@ -179,15 +180,23 @@ DUNE_SMALL = Architecture(
 
 
 def dune_small_model(
-    shape: Shape, precision: Precision = Precision.FP32, calibrated: bool = False
+    shape: Shape,
+    precision: Precision = Precision.FP32,
+    calibrated: bool = False,
+    *,
+    smaller: Shape | None = None,
 ) -> Path:
-    """Return the folder of a DUNE small of the published dimensions (1.4 GB), for timing."""
+    """Return the folder of a DUNE small of the published dimensions (1.4 GB), for timing.
+
+    :param smaller: a second size.
+    """
 
     def weights() -> Mapping[str, NDArray[np.float32]]:
         return seeded_state_dict(DUNE_SMALL, 5)
 
     network = _Network('dune_small', DUNE_SMALL, ModelVariant.DUNE_VIT_SMALL, weights)
-    return _exported(network, [(shape, shape)], precision, calibrated)
+    sizes = [(item, item) for item in (shape, smaller) if item is not None]
+    return _exported(network, sizes, precision, calibrated)
 
 
 DUNE_BASE = replace(DUNE_SMALL, enc_dim=768, enc_heads=12)

@@ -44,17 +44,20 @@ def walk(frames: int = 6) -> list[Shot]:
 class Seen:
     """A follower, and what it said of each frame."""
 
-    def __init__(self, worker: EngineWorker, config: PipelineConfig) -> None:
+    def __init__(
+        self, worker: EngineWorker, config: PipelineConfig, use: str = 'motion', **options: object
+    ) -> None:
         self.frames = []
         self.problems = []
         self._told = threading.Semaphore(0)
         self.follower = Follower(
             worker,
             config,
-            SequenceConfig(still_px=0.0),
+            SequenceConfig(still_px=0.0, odometry_use=use),
             posed=lambda pair: pair,
             on_frame=lambda found, view: self._say(self.frames, (found, view)),
             on_problem=lambda pair, error: self._say(self.problems, error),
+            **options,
         )
 
     def show(self, *views: View) -> None:
@@ -73,11 +76,11 @@ class Seen:
 
 
 @contextmanager
-def following(shots: Sequence[Shot], config: PipelineConfig = CONFIG):
+def following(shots: Sequence[Shot], config: PipelineConfig = CONFIG, **options: object):
     engine = OracleEngine(CONFIG.model, errors=ErrorModel(match_px=0.5)).register_shots(shots)
     with EngineWorker(lambda: engine) as worker:
         worker.wait_ready()
-        yield Seen(worker, config)
+        yield Seen(worker, config, **options)
 
 
 def views_of(shots: Sequence[Shot], start_ns: int = 0, **options: object) -> list[View]:
@@ -120,18 +123,17 @@ def test_a_stamp_that_goes_back_begins_a_new_world():
     assert seen.states[-2:] == [TrackingState.STARTED, TrackingState.TRACKED]
 
 
-def test_without_calibration_it_waits_until_a_focal_length_is_known():
+def test_without_calibration_it_follows_from_the_first_frame_on_and_says_what_it_believes():
     shots = walk(FRAMES_LOOKED_AT + 2)
     views = [replace(view, camera=None) for view in views_of(shots)]
     with following(shots) as seen:
-        for number, view in enumerate(views[: FRAMES_LOOKED_AT - 1], 1):
-            seen.follower.add([ViewPair(view, views[0])])
-            while seen.follower._worker.call(lambda _: len(seen.follower._waiting)) < number:
-                pass
-        assert seen.frames == []
-        seen.show(*views[FRAMES_LOOKED_AT - 1 :])
-    focal_px = seen.frames[0][1].camera.fx
-    assert focal_px == pytest.approx(shots[0].camera.fx, rel=0.1)
+        seen.show(*views[:4])
+        early = seen.follower.now
+        seen.show(*views[4:])
+    assert seen.states[0] is TrackingState.STARTED
+    assert set(seen.states[1:]) == {TrackingState.TRACKED}
+    assert (early.focal_is_settled, seen.follower.now.focal_is_settled) == (False, True)
+    assert seen.follower.now.focal_px == pytest.approx(shots[0].camera.fx, rel=0.1)
 
 
 def test_a_stereo_pair_without_calibration_is_said_to_be_of_no_use():
@@ -175,3 +177,42 @@ def test_what_was_dropped_stays_counted_when_a_new_world_begins():
         seen.show(*views_of(shots[2:], start_ns=10**10))
         assert lost['failed'] == 2
         assert seen.follower.drops == {'failed': 4}
+
+
+def told_by(shots: Sequence[Shot], known: Sequence[int]):
+    """Return an odometry that knows some of the frames by their stamps, in a world of its own."""
+    elsewhere = np.linalg.inv(placed(50.0, 3.0, 7.0, 40.0))
+    poses = {n * PERIOD_NS: elsewhere @ np.linalg.inv(shots[n].T_camera_world) for n in known}
+    return lambda view: poses.get(view.stamp_ns)
+
+
+def test_poses_that_are_told_are_taken_and_a_gap_is_followed_by_the_pictures():
+    shots = walk(7)
+    odometry = told_by(shots, (0, 1, 2, 5, 6))
+    with following(shots, use='poses', odometry=odometry) as seen:
+        seen.show(*views_of(shots))
+    given, tracked = TrackingState.GIVEN, TrackingState.TRACKED
+    assert seen.states == [given, given, given, tracked, tracked, given, given]
+    whole = told_by(shots, range(7))
+    for found, view in seen.frames:
+        np.testing.assert_allclose(found.T_world_camera[:3, 3], whole(view)[:3, 3], atol=0.02)
+
+
+def test_poses_that_begin_late_begin_a_new_world_that_is_theirs():
+    shots = walk(6)
+    odometry = told_by(shots, (3, 4, 5))
+    with following(shots, use='poses', odometry=odometry) as seen:
+        seen.show(*views_of(shots))
+    assert seen.states[0] is TrackingState.STARTED
+    assert seen.states[3:] == [TrackingState.GIVEN] * 3
+    assert len(seen.follower.way.poses()) == 3
+    last = seen.frames[-1][0]
+    np.testing.assert_allclose(last.T_world_camera, odometry(views_of(shots)[5]), atol=1e-9)
+
+
+def test_motion_that_is_told_leaves_the_world_where_it_began():
+    shots = walk(5)
+    with following(shots, odometry=told_by(shots, range(5))) as seen:
+        seen.show(*views_of(shots))
+    assert set(seen.states[1:]) == {TrackingState.TRACKED}
+    assert np.abs(seen.frames[-1][0].T_world_camera[:3, 3]).max() < 1.0

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import gc
 from dataclasses import replace
 from functools import cache
 
@@ -17,6 +18,7 @@ from mast3r_ros.config import (
     ModelConfig,
     PairingConfig,
     PipelineConfig,
+    RuntimeConfig,
 )
 from mast3r_ros.core.pair_processor import PairProcessor
 from mast3r_ros.core.pairing import ViewPair
@@ -285,19 +287,30 @@ def test_in_a_sequence_every_frame_is_encoded_once(stride: int) -> None:
     for newer, older in zip(views[stride:], views, strict=False):
         one.process(engine, ViewPair(newer, older), Product.ALL)
     assert len(engine.encoded) == len(set(engine.encoded)) == len(views)
-    alive = [item for item in engine.features if not item.released]
-    assert len(alive) == stride
+    assert not any(item.released for item in engine.features)  # each view may come again
     one.reset()
     assert all(item.released for item in engine.features)
 
 
-def test_frames_that_were_skipped_leave_nothing_behind() -> None:
+def test_views_that_nobody_has_any_more_leave_nothing_behind() -> None:
     engine, one = oracle(), processor(1)
     views = [shot.view(stamp_ns=number) for number, shot in enumerate(strolled(), 1)]
     for newer in (1, 3, 4, 8):
         one.process(engine, ViewPair(views[newer], views[newer - 1]), Product.MATCHES)
     assert len(engine.encoded) == 7  # 0 1, 2 3, 4, 7 8
+    del views[:-1]
+    gc.collect()
     assert len([item for item in engine.features if not item.released]) == 1
+
+
+def test_without_memory_for_features_none_are_kept() -> None:
+    engine = oracle()
+    one = processor(1, runtime=RuntimeConfig(features_memory_mb=0))
+    views = [shot.view(stamp_ns=number) for number, shot in enumerate(strolled()[:3], 1)]
+    for newer, older in zip(views[1:], views, strict=False):
+        one.process(engine, ViewPair(newer, older), Product.MATCHES)
+    assert len(engine.encoded) == 4
+    assert all(item.released for item in engine.features)
 
 
 def test_another_engine_starts_with_its_own_features() -> None:

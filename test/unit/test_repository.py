@@ -115,7 +115,7 @@ def test_no_module_stands_where_the_messages_are_generated():
 
 
 def cmake_list(name: str) -> list[str]:
-    found = re.search(rf'set\({name} (.+)\)', (ROOT / 'CMakeLists.txt').read_text())
+    found = re.search(rf'set\({name}\s+([^)]+)\)', (ROOT / 'CMakeLists.txt').read_text())
     assert found
     return found[1].split()
 

@@ -77,6 +77,11 @@ def test_the_last_exposure_is_a_frame_too(tmp_path):
     assert report['frames'] == 1
 
 
+def test_a_bag_says_how_far_its_run_is(bag, tmp_path, capsys):
+    assert main(command(bag, tmp_path / 'run')) == 0
+    assert f'100% {PAIRS} frames' in capsys.readouterr().err
+
+
 def test_one_camera_of_a_bag_is_followed_alone(bag, tmp_path):
     options = ('--mode', 'sequence', '--image', '/cam/left/image_rect')
     assert main(command(bag, tmp_path / 'run', *options)) == 0

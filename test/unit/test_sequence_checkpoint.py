@@ -8,6 +8,7 @@ import dataclasses
 import numpy as np
 import pytest
 
+from mast3r_ros.choices import SolverRule
 from mast3r_ros.core.cameras import Camera
 from mast3r_ros.core.results import ScaleSource
 from mast3r_ros.core.views import Grid, View
@@ -16,6 +17,7 @@ from mast3r_ros.sequence.checkpoint import FOLDER, Checkpoint, read_checkpoint
 from mast3r_ros.sequence.frames import TrackedFrame, TrackingState
 from mast3r_ros.sequence.keyframe import Keyframe
 from mast3r_ros.sequence.pose_graph import Edge
+from mast3r_ros.sequence.unknown_camera import UnknownCamera
 
 K = np.array([[70.0, 0, 39.5], [0, 71.0, 29.5], [0, 0, 1]])
 
@@ -27,6 +29,7 @@ class Store(list):
         super().__init__(keyframes)
         self.edges = edges
         self.current = self[-1]
+        self.unknown = UnknownCamera(SolverRule.AUTO)
 
 
 def keyframe(number: int) -> Keyframe:
@@ -57,7 +60,8 @@ def assert_same(one, other):
     """Compare two objects part by part, arrays by their values."""
     if dataclasses.is_dataclass(one):
         for part in dataclasses.fields(one):
-            if not (isinstance(one, Grid) and part.name == 'camera'):  # follows from the view's
+            # A grid's camera follows from the view's; a picture stands for itself alone.
+            if part.name != 'picture' and not (isinstance(one, Grid) and part.name == 'camera'):
                 assert_same(getattr(one, part.name), getattr(other, part.name))
     elif isinstance(one, tuple):
         assert len(one) == len(other)
@@ -111,3 +115,25 @@ def test_without_a_checkpoint_there_is_nothing_and_a_damaged_one_is_said(tmp_pat
     (tmp_path / FOLDER / 'state.npz').write_bytes(b'nonsense')
     with pytest.raises(InvalidInput, match='damaged'):
         read_checkpoint(tmp_path)
+
+
+def test_what_is_believed_of_an_unknown_camera_comes_back(tmp_path):
+    known = keyframe(1)
+    unsure = dataclasses.replace(
+        keyframe(0),
+        view=View(known.view.image),
+        is_calibrated=False,
+        slopes=np.random.default_rng(0).random((30, 40, 2)).astype(np.float32),
+    )
+    store = Store([unsure], [])
+    camera = Camera.pinhole(80, 60, 71.0, 71.0, 39.5, 29.5)
+    store.unknown.restore([(0.9, 0.01), (0.88, 0.02)], camera)
+    placed = [TrackedFrame(5, TrackingState.TRACKED, unsure, np.eye(4))]
+    Checkpoint(tmp_path, '').write(store, placed, 1, 5)
+    found = read_checkpoint(tmp_path)
+    assert found.told_of_camera == ((0.9, 0.01), (0.88, 0.02))
+    assert found.unknown_camera.fx == 71.0
+    (back,) = found.keyframes
+    assert back.view.camera is None
+    assert not back.is_calibrated
+    np.testing.assert_array_equal(back.slopes, unsure.slopes)

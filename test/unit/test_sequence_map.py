@@ -8,6 +8,7 @@ import pytest
 
 from mast3r_ros.core.cameras import Camera
 from mast3r_ros.core.views import Grid, View
+from mast3r_ros.sequence import sequence_map
 from mast3r_ros.sequence.keyframe import Keyframe
 from mast3r_ros.sequence.sequence_map import SequenceMap
 from mast3r_ros.sequence.voxel_map import VoxelMap
@@ -168,3 +169,103 @@ def test_the_map_so_far_shows_the_last_keyframe_too_without_keeping_it():
     keyframes[1].depth[:] = 4.0  # it is still being improved
     keyframes.append(keyframe(2))
     assert np.unique(np.rint(scene.cloud().points[:, 2])).tolist() == [2.0, 4.0]
+
+
+def walk(count: int) -> Store:
+    """Return keyframes side by side, more points each than are laid at a time."""
+    store = Store([keyframe(number, 2.0 + 0.1 * number) for number in range(count)])
+    for number, item in enumerate(store):
+        item.T_world_camera = shifted(0.1 * number)
+    return store
+
+
+def shifted(x: float) -> np.ndarray:
+    T = np.eye(4)
+    T[0, 3] = x
+    return T
+
+
+def move(store: Store, x: float) -> None:
+    """Correct all keyframes, as closing a loop does."""
+    for number, item in enumerate(store):
+        item.T_world_camera = shifted(x + 0.1 * number)
+    store.changes += 1
+
+
+def assert_equal(one, other) -> None:
+    for part in ('points', 'colors', 'weights'):
+        np.testing.assert_array_equal(getattr(one, part), getattr(other, part))
+
+
+@pytest.fixture
+def small_slices(monkeypatch):
+    monkeypatch.setattr(sequence_map, '_SLICE', 500)
+
+
+def test_a_map_laid_in_slices_is_the_one_laid_at_once(small_slices):
+    store = walk(6)
+    at_once, sliced = (SequenceMap(store, SequenceConfig(map_voxel=0.05)) for _ in range(2))
+    for x in (0.0, 50.0):
+        move(store, x)
+        calls = 1
+        while not sliced.lay(0.0):
+            calls += 1
+        assert calls > 5 * 2  # of 1200 points each keyframe
+        assert_equal(sliced.cloud(), at_once.cloud())
+        assert_equal(sliced.cloud_so_far(), at_once.cloud_so_far())
+
+
+def test_until_a_moved_map_is_whole_the_one_from_before_is_shown(small_slices):
+    store = walk(6)
+    scene = SequenceMap(store, SequenceConfig(map_voxel=0.05))
+    before = scene.cloud()
+    move(store, 50.0)
+    seen = []
+    while not scene.lay(0.0):
+        seen.append(scene.share_laid)
+        assert_equal(scene.cloud_so_far(), before)
+    assert 0.0 <= min(seen) < max(seen) < 1.0 == scene.share_laid
+    assert scene.cloud_so_far().points[:, 0].min() > 40.0
+
+
+def test_a_map_that_is_moved_again_and_again_gets_done_and_is_never_a_mixture(small_slices):
+    store = walk(6)
+    scene = SequenceMap(store, SequenceConfig(map_voxel=0.05))
+    least = 0.9 * len(scene.cloud())
+    shown = set()
+    for times in range(1, 120):
+        if times % 4 == 0:
+            move(store, 50.0 * times)
+            if len(store) < 10:
+                store.append(keyframe(len(store)))
+                store[-1].T_world_camera = shifted(50.0 * times)
+        scene.lay(0.0)
+        ahead = scene.cloud_so_far().points[:, 0]
+        assert np.ptp(ahead) < 10.0
+        assert len(ahead) > least
+        shown.add(round(float(ahead.min()), 1))
+    assert len(shown) > 2
+    assert_equal(scene.cloud(), SequenceMap(store, SequenceConfig(map_voxel=0.05)).cloud())
+
+
+def test_laying_anew_holds_no_more_than_the_map_and_what_is_shown_of_it(small_slices):
+    store = walk(6)
+    limit = 1000
+    scene = SequenceMap(store, SequenceConfig(map_voxel=0.001, map_points_max=limit))
+    scene.cloud()
+    move(store, 50.0)
+    while not scene.lay(0.0):
+        assert len(scene.cloud_so_far()) <= limit
+        assert scene.nbytes <= limit * (36 + 19)
+    assert scene.nbytes <= limit * 36
+
+
+def test_a_single_keyframe_is_laid_once_it_is_no_more_the_last(small_slices):
+    store = walk(1)
+    scene = SequenceMap(store, SequenceConfig(map_voxel=0.05))
+    assert scene.lay()
+    assert len(scene.cloud()) == 0
+    assert len(scene.cloud_so_far()) > 0
+    store.append(keyframe(1))
+    assert not scene.lay(0.0)
+    assert len(scene.cloud()) > 0

@@ -236,12 +236,29 @@ def test_options_choose_frames_size_and_confidence(pictures, tmp_path, capsys):
     assert stamps.tolist() == [0, 200_000_000, 400_000_000]
 
 
-def test_where_no_focal_length_can_be_told_a_calibration_is_asked_for(pictures, tmp_path, capsys):
+def test_without_calibration_a_run_says_what_it_went_by(pictures, tmp_path, capsys):
     words = command(pictures, tmp_path / 'run')
     del words[words.index('--calibration') : words.index('--calibration') + 2]
-    assert main(words) == 1
-    assert 'give a calibration' in capsys.readouterr().err
-    assert not (tmp_path / 'run').exists()  # nothing came of it, so nothing is left
+    assert main(words) == 0
+    assert 'guesses 160 px' in capsys.readouterr().err
+    report = json.loads((tmp_path / 'run' / 'run.json').read_text())
+    assert 'give a calibration' in report['camera']
+
+
+def test_with_calibration_a_run_says_so(run):
+    assert json.loads((run / 'run.json').read_text())['camera'] == 'calibrated'
+
+
+def test_an_interrupted_run_without_calibration_keeps_what_it_knows(
+    pictures, tmp_path, monkeypatch
+):
+    words = command(pictures, tmp_path / 'run')
+    del words[words.index('--calibration') : words.index('--calibration') + 2]
+    with monkeypatch.context() as patch:
+        patch.setattr(ImageFiles, 'frames', interrupted(ImageFiles.frames, after=5))
+        assert main(words) == 130
+    assert main([*words, '--resume']) == 0
+    assert len(read_tum(tmp_path / 'run' / 'trajectory.txt')) == 8
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache
 
+import cv2
 import numpy as np
 import pytest
 from oracle_engine import ErrorModel, OracleEngine
@@ -15,17 +16,21 @@ from scene import Scene, Shot, placed, small_camera
 
 pytest.importorskip('scipy')
 
+from mast3r_ros.choices import SolverRule
 from mast3r_ros.config import MatchingConfig, ModelConfig, PipelineConfig
+from mast3r_ros.core.cameras import Camera
+from mast3r_ros.core.products import Cloud
 from mast3r_ros.core.results import Output
-from mast3r_ros.core.views import View
+from mast3r_ros.core.views import Grid, View
 from mast3r_ros.core.worker import EngineWorker
 from mast3r_ros.errors import EngineFailed, InvalidInput
+from mast3r_ros.sequence import pair_motion
 from mast3r_ros.sequence.accuracy import Accuracy, evaluate
 from mast3r_ros.sequence.answers import EngineAnswers
 from mast3r_ros.sequence.frames import SequenceFrame, TrackedFrame, TrackingState
 from mast3r_ros.sequence.tracker import Tracker
 from mast3r_ros.sequence.trajectory import Trajectory
-from mast3r_ros.sequence.unknown_camera import with_cameras
+from mast3r_ros.sequence.unknown_camera import FRAMES_LOOKED_AT, UnknownCamera
 from mast3r_ros.sequence_config import SequenceConfig
 
 SCENE = Scene()
@@ -226,6 +231,43 @@ def test_given_poses_are_taken_and_make_the_map_metric():
     )
 
 
+@pytest.mark.parametrize('error', [cv2.error('degenerate'), np.linalg.LinAlgError('singular')])
+def test_a_solver_that_raises_costs_a_frame_and_says_why(monkeypatch, error):
+    def fail(*_):
+        raise error
+
+    shots = sideways()[:6]
+    with tracker(shots) as (following, _):
+        early = [following.track(frame(shot, n)) for n, shot in enumerate(shots[:4])]
+        with monkeypatch.context() as broken:
+            broken.setattr(pair_motion, 'find_motion', fail)
+            lost = following.track(frame(shots[4], 4))
+        found = following.track(frame(shots[5], 5))
+    assert TrackingState.LOST not in states(early)
+    assert lost.state is TrackingState.LOST
+    assert 'the solver failed' in lost.reason
+    assert found.state in FOUND
+
+
+def test_no_loop_moves_poses_that_are_given_though_some_are_not():
+    shots = [*sideways(10, 0.2), *sideways(10, 0.2)[::-1][1:]]
+    given = [
+        None
+        if n % 4 == 2
+        else np.linalg.inv(shot.T_camera_world) @ np.linalg.inv(placed(0.01 * n))
+        for n, shot in enumerate(shots)
+    ]
+    with tracker(shots) as (following, _):
+        tracked = [
+            following.track(frame(shot, n, T_world_camera=pose))
+            for n, (shot, pose) in enumerate(zip(shots, given, strict=True))
+        ]
+    assert {TrackingState.GIVEN, TrackingState.TRACKED} <= states(tracked)
+    for item, pose in zip(tracked, given, strict=True):
+        if pose is not None:
+            np.testing.assert_allclose(item.T_world_camera, pose, atol=1e-9)
+
+
 def test_no_loop_moves_poses_that_are_given():
     shots = [*sideways(10, 0.2), *sideways(10, 0.2)[::-1][1:]]
     given = [
@@ -316,39 +358,152 @@ def test_old_keyframes_are_let_go_and_their_poses_stay():
     assert accuracy(tracked, sideways(14, 0.4)).summary()['ate_m'].rmse < 0.1
 
 
-def test_a_frame_without_calibration_is_refused_in_words():
-    with (
-        tracker(sideways()[:1]) as (following, _),
-        pytest.raises(InvalidInput, match='no calibration'),
-    ):
-        following.track(SequenceFrame(View(sideways()[0].image)))
+def bare(shot: Shot, number: int, **options: object) -> SequenceFrame:
+    """Return a frame whose camera nobody has calibrated."""
+    return SequenceFrame(View(shot.image, stamp_ns=number * 10**8), **options)
 
 
-def test_without_calibration_the_focal_length_comes_from_the_points():
+def follow_bare(shots: Sequence[Shot], rule: str = 'auto', **options: object):
+    config = SequenceConfig(still_px=0.0, solver=rule)
+    with tracker(shots, config, **options) as (following, _):
+        return following, [following.track(bare(shot, n)) for n, shot in enumerate(shots)]
+
+
+@pytest.mark.parametrize('rule', ['auto', 'rays', 'pixels'])
+def test_without_calibration_every_frame_is_placed_from_the_first_on(rule):
     shots = sideways()
-    engine = OracleEngine(CONFIG.model, errors=ERRORS).register_shots(shots)
-    bare = [SequenceFrame(View(shot.image, stamp_ns=n * 10**8)) for n, shot in enumerate(shots)]
-    with EngineWorker(lambda: engine) as worker:
-        worker.wait_ready()
-        answers = EngineAnswers(worker, CONFIG)
-        following = Tracker(answers, SequenceConfig(still_px=0.0))
-        frames = list(with_cameras(bare, answers))
-        tracked = [following.track(item) for item in frames]
-    true_px = shots[0].camera.fx
-    assert frames[0].view.camera.fx == pytest.approx(true_px, rel=0.04)
-    assert TrackingState.LOST not in states(tracked)
-    assert accuracy(tracked, shots).summary()['ate_m'].rmse < 0.06
+    following, tracked = follow_bare(shots, rule)
+    assert states(tracked) <= {TrackingState.STARTED, TrackingState.TRACKED}
+    result = accuracy(tracked, shots)
+    assert result.summary()['ate_m'].rmse < 0.04
+    assert result.summary()['rpe_deg'].median < 0.3
+    assert following.keyframes.unknown.is_settled is (rule != 'rays')
+    assert tracked[5].dynamic is not None
+    assert not any(item.dynamic.any() for item in tracked[5:])  # all of it stands still
+    assert following.keyframes.current.camera.fx == pytest.approx(shots[0].camera.fx, rel=0.04)
+
+
+def test_until_the_focal_length_is_settled_frames_are_placed_by_their_rays(monkeypatch):
+    asked = []
+    solve = pair_motion.align_rays
+    monkeypatch.setattr(
+        pair_motion, 'align_rays', lambda *given: asked.append(given) or solve(*given)
+    )
+    follow_bare(sideways())
+    # The first frame begins the world and the second one its depth.
+    assert len(asked) >= FRAMES_LOOKED_AT - 3
+    asked.clear()
+    follow(sideways())
+    assert not asked
+
+
+@pytest.mark.parametrize('calibrated', [False, True])
+def test_where_a_believed_focal_length_explains_nothing_the_rays_do(monkeypatch, calibrated):
+    shots, made = sideways(), frame if calibrated else bare
+    config = SequenceConfig(still_px=0.0, relocalise_candidates=0)
+    with tracker(shots, config) as (following, _):
+        for n, shot in enumerate(shots[:12]):
+            following.track(made(shot, n))
+        monkeypatch.setattr(pair_motion, 'find_motion', lambda *_: None)
+        found = following.track(made(shots[12], 12))
+    assert found.state is (TrackingState.LOST if calibrated else TrackingState.TRACKED)
+    if not calibrated:
+        assert following.keyframes.unknown.is_settled
+        true = np.linalg.inv(shots[12].T_camera_world)[:3, 3]
+        assert np.linalg.norm(found.T_world_camera[:3, 3]) > 0.5 * np.linalg.norm(true)
+
+
+def replace_focal(camera: Camera, factor: float) -> Camera:
+    focal_px = factor * camera.fx
+    center = camera.cx, camera.cy
+    return Camera.pinhole(camera.width, camera.height, focal_px, focal_px, *center)
+
+
+def test_pictures_of_elsewhere_tell_nothing_of_the_camera():
+    shots = sideways()[:4]
+    elsewhere = [Scene(5).look(small_camera(), placed(30.0 + n, 9.0)) for n in range(3)]
+    with tracker([*shots, *elsewhere]) as (following, _):
+        for n, shot in enumerate(shots):
+            following.track(bare(shot, n))
+        told = following.keyframes.unknown.told
+        lost = [following.track(bare(shot, 10 + n)) for n, shot in enumerate(elsewhere)]
+    assert states(lost) == {TrackingState.LOST}
+    assert following.keyframes.unknown.told == told
+    assert len(told) == len(shots) - 1
+
+
+def test_a_bent_lens_is_never_taken_for_a_pinhole():
+    unknown = UnknownCamera(SolverRule.AUTO)
+    camera = small_camera()
+    view = View(np.zeros((camera.height, camera.width, 3), np.uint8))
+    slopes = camera.rays[..., :2] * (1.0 - 0.5 * (camera.rays[..., :2] ** 2).sum(-1))[..., None]
+    points = np.concatenate([slopes, np.ones_like(slopes[..., :1])], axis=2)
+    cloud = Cloud(Grid(view.image, None, camera), points, np.full(points.shape[:2], 9.0))
+    for _ in range(FRAMES_LOOKED_AT + 5):
+        unknown.look(view, cloud)
+    assert not unknown.is_settled
+    straight = replace(cloud, points=camera.rays)
+    other = UnknownCamera(SolverRule.AUTO)
+    for _ in range(FRAMES_LOOKED_AT):
+        other.look(view, straight)
+    assert other.is_settled
+
+
+def test_an_engine_that_always_tells_the_same_is_said_to_guess():
+    unknown = UnknownCamera(SolverRule.AUTO)
+    camera = small_camera()
+    view = View(np.zeros((camera.height, camera.width, 3), np.uint8))
+    confidence = np.full((camera.height, camera.width), 9.0)
+    cloud = Cloud(Grid(view.image, None, camera), camera.rays, confidence)
+    assert unknown.in_words == ''
+    for _ in range(2):
+        unknown.look(view, cloud)
+    assert unknown.is_guessed
+    assert 'give a calibration' in unknown.in_words
+    unknown.look(view, replace(cloud, grid=Grid(view.image, None, replace_focal(camera, 1.01))))
+    assert not unknown.is_guessed
+    assert 'not settled yet' in unknown.in_words
+
+
+def test_a_calibration_that_comes_late_is_taken():
+    shots = sideways()
+    with tracker(shots) as (following, _):
+        early = [following.track(bare(shot, n)) for n, shot in enumerate(shots[:5])]
+        late = [following.track(frame(shot, n)) for n, shot in enumerate(shots[5:], 5)]
+    assert TrackingState.LOST not in states([*early, *late])
+    assert {item.camera for item in following.keyframes} == {shots[0].camera}
+    assert following.keyframes.unknown.focal_px is None
+    assert accuracy([*early, *late], shots).summary()['ate_m'].rmse < 0.04
+
+
+def test_poses_that_are_given_make_the_map_metric_without_calibration_too():
+    shots = sideways()[:8]
+    with tracker(shots, scale=0.3) as (following, _):
+        tracked = [
+            following.track(bare(s, n, T_world_camera=np.linalg.inv(s.T_camera_world)))
+            for n, s in enumerate(shots)
+        ]
+    assert states(tracked) == {TrackingState.GIVEN}
+    assert np.nanmedian(tracked[-1].cloud.depth) == pytest.approx(
+        np.nanmedian(shots[-1].depth), rel=0.15
+    )
 
 
 def test_frames_of_another_size_need_a_calibration_of_their_own():
     large, small = sideways()[0], SCENE.look(small_camera(120, 100))
-    engine = OracleEngine(CONFIG.model).register_shots([large, small, *sideways()[:10]])
-    bare = [SequenceFrame(View(s.image)) for s in [*sideways()[:10], small]]
-    with EngineWorker(lambda: engine) as worker:
-        worker.wait_ready()
-        frames = with_cameras(bare, EngineAnswers(worker, CONFIG))
+    with tracker([large, small]) as (following, _):
+        following.track(bare(large, 0))
         with pytest.raises(InvalidInput, match='160x120, then 120x100'):
-            list(frames)
+            following.track(bare(small, 1))
+
+
+def test_a_stereo_pair_without_calibration_is_refused_in_words():
+    shot = sideways()[0]
+    with (
+        tracker([shot]) as (following, _),
+        pytest.raises(InvalidInput, match='no calibration'),
+    ):
+        following.track(bare(shot, 0, right=View(shot.image)))
 
 
 def test_a_pose_grows_less_sure_along_the_way():

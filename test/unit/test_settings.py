@@ -30,7 +30,7 @@ from mast3r_ros.settings import Setting, Settings
 
 def values_of(item: Setting) -> st.SearchStrategy[Any]:
     """Return a strategy for the allowed values of one setting."""
-    if item.name == 'shape':
+    if item.name in ('shape', 'tracking_shape'):
         side = st.integers(1, 50).map(lambda patches: 16 * patches)
         return st.none() | st.tuples(side, side)
     if isinstance(item.type, type) and issubclass(item.type, enum.Enum):

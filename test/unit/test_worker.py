@@ -14,7 +14,8 @@ import pytest
 from mast3r_ros.core.engine import EngineInterface
 from mast3r_ros.core.mailbox import MailboxFull
 from mast3r_ros.core.results import EngineInfo, Output
-from mast3r_ros.core.worker import EngineWorker, WorkerState
+from mast3r_ros.core.worker import EngineWorker
+from mast3r_ros.core.worker_state import WorkerState
 from mast3r_ros.errors import EngineCancelled, EngineFailed, EngineUnavailable
 
 PATIENCE_S = 20.0  # how long a test waits for what must come; never measured against
@@ -145,7 +146,7 @@ class Inbox:
 
 
 def threads_of(worker: EngineWorker) -> list[threading.Thread]:
-    return [worker._thread, worker._watchdog]
+    return [worker._thread, worker._watchdog.thread]
 
 
 def test_the_engine_is_built_used_and_closed_in_one_and_the_same_thread(bench: Bench) -> None:
@@ -457,7 +458,7 @@ def test_a_call_that_returns_just_in_time_leaves_the_next_one_uncancelled(bench:
             else:
                 second_may_end.set()
 
-    log, slow = logging.getLogger('mast3r_ros.core.worker'), Slow()
+    log, slow = logging.getLogger('mast3r_ros.core.watchdog'), Slow()
     log.addHandler(slow)
     try:
         inbox.box.put(bench.hang)

@@ -96,7 +96,8 @@ private:
   void take(const MatchArray & message)
   {
     if (!info_ || info_->width != message.width_2 || info_->height != message.height_2) {
-      RCLCPP_WARN_THROTTLE(get_logger(), *get_clock(), 5000, "no camera_info of view 2");
+      RCLCPP_WARN_THROTTLE(
+        get_logger(), *get_clock(), 5000, "no camera_info of view 2; remap camera_info to it");
       return;
     }
     const auto found = correspondences(message);  // a SLAM system takes over here

@@ -19,10 +19,10 @@ from PIL import Image
 
 from mast3r_ros.choices import ComputeUnits
 from mast3r_ros.errors import EngineFailed, EngineUnavailable, ModelError
+from mast3r_ros.models.description import DECODER, ENCODER
 
 _log = logging.getLogger(__name__)
 
-_KEPT_SIZES = 2  # of each stage: a pair of unlike views needs two encoders; each holds its weights
 _IMAGE = 'image'
 
 Arrays = Mapping[str, NDArray[Any]]
@@ -63,12 +63,19 @@ class CompiledStages:
     :param library: the module ``coremltools``.
     :param cache_folder: compiled packages are kept below it.
     :param weights: digest of the model's weights.
+    :param kept_sizes: of each stage; each holds its weights.
     """
 
     def __init__(
-        self, library: Any, cache_folder: Path, weights: str, compute_units: ComputeUnits
+        self,
+        library: Any,
+        cache_folder: Path,
+        weights: str,
+        compute_units: ComputeUnits,
+        kept_sizes: int = 2,
     ) -> None:
         self._library = library
+        self._kept_sizes = kept_sizes
         self._units = library.ComputeUnit[compute_units.value.upper()]
         self._folder = cache_folder / 'engines' / 'coreml' / _key(library, weights)
         self._loaded: dict[str, OrderedDict[Path, CompiledStage]] = {}
@@ -87,11 +94,16 @@ class CompiledStages:
         :raises ModelError: Core ML does not take the package.
         """
         sizes = self._loaded.setdefault(stage, OrderedDict())
-        while len(sizes) >= _KEPT_SIZES:
+        while len(sizes) >= self._kept_sizes:
             old, _ = sizes.popitem(last=False)
             _log.info('%s makes room for %s', old.name, package.name)
         sizes[package] = CompiledStage(self._model(package), package.name)
         return sizes[package]
+
+    def drop_heads(self) -> None:
+        """Free every stage but encoders and decoders."""
+        for stage in [name for name in self._loaded if name not in (ENCODER, DECODER)]:
+            del self._loaded[stage]
 
     def close(self) -> None:
         """Free them all."""

@@ -10,8 +10,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from numpy.typing import NDArray
-
 from mast3r_ros.choices import ComputeUnits
 from mast3r_ros.config import BackendType, MASt3RRuntimeConfig
 from mast3r_ros.core.results import EngineInfo
@@ -47,19 +45,10 @@ class CoreMlEngine(NetworkEngine):
         self._units = ComputeUnits.CPU_ONLY if on_processor else index.compute_units
         super().__init__(BackendType.COREML.value, config, folder, self._units.value)
         self._stages = CompiledStages(
-            self._library, config.cache_folder, index.weights, self._units
+            self._library, config.cache_folder, index.weights, self._units, self.kept_sizes
         )
         self._warm_up()
-        self.self_check()
-
-    def to_host(self, value: Any) -> NDArray[Any]:
-        """Return a stage's output as an array in this process's memory."""
-        array: NDArray[Any] = value
-        return array
-
-    def bytes_of(self, value: Any) -> int:
-        """Return the memory that a stage's output takes."""
-        return int(value.nbytes)
+        self._check_at_load(config)
 
     def describe(self) -> EngineInfo:
         """Say what runs and on what, and that nobody has seen it run there."""
@@ -70,6 +59,9 @@ class CoreMlEngine(NetworkEngine):
             'state': 'not yet run on hardware',
         }
         return EngineInfo(self._name, self._units.value, model.precision.value, versions)
+
+    def _drop_heads(self) -> None:
+        self._stages.drop_heads()
 
     def _unload(self) -> None:
         self._stages.close()

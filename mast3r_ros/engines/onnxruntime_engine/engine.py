@@ -14,6 +14,7 @@ from mast3r_ros.config import BackendType, CardProvider, MASt3RRuntimeConfig
 from mast3r_ros.core.cores import usable_cores
 from mast3r_ros.core.results import EngineInfo
 from mast3r_ros.engines.network_engine import NetworkEngine, Values
+from mast3r_ros.engines.onnxruntime_engine.card_libraries import check_card_libraries
 from mast3r_ros.engines.onnxruntime_engine.providers import (
     Provider,
     cuda,
@@ -34,16 +35,17 @@ class OnnxRuntimeEngine(NetworkEngine):
     ) -> None:
         self._library = _onnxruntime()
         provider.check(self._library.get_available_providers())
+        if not provider.is_processor:
+            check_card_libraries(self._library, provider)
         self._num_threads = config.runtime.num_threads or usable_cores()
         folder = find_model(config, backend.value, provider.precisions)
         super().__init__(backend.value, config, folder, provider.place)
         provider = provider.for_weights(folder.description.weights.sha256)
         self._provider = provider
-        self._sessions = Sessions(self._library, provider, self._num_threads)
+        self._sessions = Sessions(self._library, provider, self._num_threads, self.kept_sizes)
         self._run_options = self._library.RunOptions()
         self._warm_up()
-        if not provider.is_processor:
-            self.self_check()
+        self._check_at_load(config)
 
     def to_host(self, value: Any) -> NDArray[Any]:
         """Return a stage's output as an array in this process's memory."""
@@ -72,6 +74,9 @@ class OnnxRuntimeEngine(NetworkEngine):
         super().cancel()
         self._run_options.terminate = True
         self._sessions.cancel_loading()
+
+    def _drop_heads(self) -> None:
+        self._sessions.drop_heads()
 
     def _unload(self) -> None:
         self._sessions.close()

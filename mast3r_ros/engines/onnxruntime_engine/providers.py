@@ -21,6 +21,7 @@ class Provider:
     :param device: where its tensors live, as ONNX Runtime calls it.
     :param precisions: what it runs, best first.
     :param package: the pip package that has it.
+    :param library: its file in that package, for those that need more libraries.
     :param beside: what may run the parts that this one leaves; on the same device.
     :param engines: folder of what it builds of graphs, with a folder for each model's weights.
     """
@@ -33,6 +34,7 @@ class Provider:
     options: Mapping[str, str] = field(default_factory=dict)
     beside: tuple[Provider, ...] = ()
     engines: Path | None = None
+    library: str = ''
 
     @property
     def is_processor(self) -> bool:
@@ -109,6 +111,7 @@ def cuda(index: int) -> Provider:
         device_index=index,
         precisions=(Precision.FP16, Precision.FP32),
         package='onnxruntime-gpu',
+        library='libonnxruntime_providers_cuda.so',
         options={
             'device_id': str(index),
             'use_tf32': '0',  # fp32 means fp32
@@ -130,7 +133,8 @@ def tensorrt(index: int, cache_folder: Path) -> Provider:
         device=helper.device,
         device_index=index,
         precisions=helper.precisions,
-        package='onnxruntime-gpu tensorrt==10.*',
+        package='onnxruntime-gpu',
+        library='libonnxruntime_providers_tensorrt.so',
         options={
             'device_id': str(index),
             # The number format stands in the graph.

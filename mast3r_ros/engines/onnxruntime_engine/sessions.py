@@ -12,10 +12,10 @@ from typing import Any
 
 from mast3r_ros.engines.onnxruntime_engine.providers import Provider, as_argument
 from mast3r_ros.errors import EngineCancelled, EngineFailed, EngineUnavailable, ModelError
+from mast3r_ros.models.description import DECODER, ENCODER
 
 _log = logging.getLogger(__name__)
 
-_KEPT_SIZES = 2  # of each stage: a pair of unlike views needs two encoders; each holds its weights
 _ERRORS_ONLY = 3  # of ONNX Runtime's log
 _PROVIDER_ERRORS = ('RuntimeError', 'ValueError', 'EPFail')
 
@@ -73,12 +73,17 @@ class Sessions:
     Each has its own threads, which sleep while it does not run. (The pool that ONNX Runtime can
     share between sessions keeps its threads busy waiting, and cannot be told not to from Python.)
     On the processor they share one arena for what lies between layers: they never run at once.
+
+    :param kept_sizes: of each stage; each session holds its weights.
     """
 
-    def __init__(self, library: Any, provider: Provider, num_threads: int) -> None:
+    def __init__(
+        self, library: Any, provider: Provider, num_threads: int, kept_sizes: int = 2
+    ) -> None:
         self._library = library
         self._provider = provider
         self._num_threads = num_threads
+        self._kept_sizes = kept_sizes
         self._loaded: dict[str, OrderedDict[Path, StageSession]] = {}
         self._loading: Any = None
         self._shares_arena = provider.is_processor and _has_shared_arena(library)
@@ -94,7 +99,7 @@ class Sessions:
     def load(self, stage: str, path: Path) -> StageSession:
         """Load a stage's graph; the size of it that was used longest ago makes room."""
         sizes = self._loaded.setdefault(stage, OrderedDict())
-        while len(sizes) >= _KEPT_SIZES:
+        while len(sizes) >= self._kept_sizes:
             old, _ = sizes.popitem(last=False)
             _log.info('%s makes room for %s', old.name, path.name)
         self._loading = self._options()
@@ -110,6 +115,11 @@ class Sessions:
         stop = getattr(options, 'set_load_cancellation_flag', None)  # since ONNX Runtime 1.21
         if stop is not None:
             stop(True)
+
+    def drop_heads(self) -> None:
+        """Free every stage but encoders and decoders."""
+        for stage in [name for name in self._loaded if name not in (ENCODER, DECODER)]:
+            del self._loaded[stage]
 
     def close(self) -> None:
         """Free them all."""

@@ -6,7 +6,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mast3r_ros.config import BackendType, MASt3RRuntimeConfig, Precision
 from mast3r_ros.core.cores import usable_cores
@@ -35,17 +34,9 @@ class OpenVinoEngine(NetworkEngine):
         self.key = f'{self.key}:{self._precision.value}'  # tokens of another rounding do not fit
         in_bf16 = has_bf16 and self._precision is not Precision.FP32
         self._rest = Precision.BF16 if in_bf16 else Precision.FP32
-        self._stages = CompiledStages(core, self._rest, self._num_threads)
+        self._stages = CompiledStages(core, self._rest, self._num_threads, self.kept_sizes)
         self._warm_up()
-
-    def to_host(self, value: Any) -> NDArray[Any]:
-        """Return a stage's output as an array in this process's memory."""
-        array: NDArray[Any] = value
-        return array
-
-    def bytes_of(self, value: Any) -> int:
-        """Return the memory that a stage's output takes."""
-        return int(value.nbytes)
+        self._check_at_load(config)
 
     def describe(self) -> EngineInfo:
         """Say what runs and on what."""
@@ -63,6 +54,9 @@ class OpenVinoEngine(NetworkEngine):
         """Make a running call raise EngineCancelled within the layer that it is in."""
         super().cancel()
         self._stages.cancel()
+
+    def _drop_heads(self) -> None:
+        self._stages.drop_heads()
 
     def _unload(self) -> None:
         self._stages.close()

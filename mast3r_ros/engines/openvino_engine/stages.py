@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from mast3r_ros.config import Precision
 from mast3r_ros.errors import EngineCancelled, EngineFailed, ModelError
+from mast3r_ros.models.description import DECODER, ENCODER
 
 _log = logging.getLogger(__name__)
 
-_KEPT_SIZES = 2  # of each stage: a pair of unlike views needs two encoders; each holds its weights
 _CANCELLED = 'was canceled'  # how OpenVINO words it
 
 Values = Mapping[str, NDArray[Any]]
@@ -82,10 +82,12 @@ class CompiledStages:
     :param core: ``openvino.Core()``.
     :param rest: what the layers are computed in that a graph leaves in float32, float32 or
         bfloat16; what it has in eight bits stays in them.
+    :param kept_sizes: of each stage; each holds its weights.
     """
 
-    def __init__(self, core: Any, rest: Precision, num_threads: int) -> None:
+    def __init__(self, core: Any, rest: Precision, num_threads: int, kept_sizes: int = 2) -> None:
         self._core = core
+        self._kept_sizes = kept_sizes
         self._properties = {
             'PERFORMANCE_HINT': 'LATENCY',
             'NUM_STREAMS': 1,
@@ -108,7 +110,7 @@ class CompiledStages:
     def load(self, stage: str, path: Path) -> CompiledStage:
         """Compile a stage's graph; the size of it that was used longest ago makes room."""
         sizes = self._loaded.setdefault(stage, OrderedDict())
-        while len(sizes) >= _KEPT_SIZES:
+        while len(sizes) >= self._kept_sizes:
             old, _ = sizes.popitem(last=False)
             _log.info('%s makes room for %s', old.name, path.name)
         sizes[path] = CompiledStage(self._core, path, self._properties)
@@ -131,6 +133,11 @@ class CompiledStages:
         with self._lock:
             if self._running is not None:
                 self._running.cancel()
+
+    def drop_heads(self) -> None:
+        """Free every stage but encoders and decoders."""
+        for stage in [name for name in self._loaded if name not in (ENCODER, DECODER)]:
+            del self._loaded[stage]
 
     def close(self) -> None:
         """Free them all."""

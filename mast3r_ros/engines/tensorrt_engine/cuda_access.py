@@ -130,6 +130,10 @@ class CudaAccess(abc.ABC):
         """Return what was queued since :meth:`begin_capture` as a graph."""
 
     @abc.abstractmethod
+    def record_in_graph(self, event: Any) -> None:
+        """Put the mark at this place of a graph: every launch sets it anew."""
+
+    @abc.abstractmethod
     def launch(self, graph: Any) -> None:
         """Queue a graph."""
 

@@ -110,6 +110,12 @@ class CudaPython(CudaAccess):
         finally:
             self._call('cudaGraphDestroy', drawn)
 
+    def record_in_graph(self, event: Any) -> None:
+        """Put the mark at this place of a graph."""
+        # Without the flag it would only tell the graph's own nodes apart, and never be reached.
+        flags = self._runtime.cudaEventRecordExternal
+        self._call('cudaEventRecordWithFlags', event, self._stream, flags)
+
     def launch(self, graph: Any) -> None:
         """Queue a graph."""
         self._call('cudaGraphLaunch', graph, self._stream)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import logging
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -29,8 +30,10 @@ from mast3r_ros.engines.tensorrt_engine.opening import (
     precisions_of,
     tensorrt_library,
 )
+from mast3r_ros.engines.tensorrt_engine.pair_work import IMAGE, TOKENS, DeviceTokens, PairWork
 from mast3r_ros.engines.tensorrt_engine.stage import Stage
 from mast3r_ros.engines.tensorrt_engine.stages import DeviceTensor, LoadedStages, StagesOfSize
+from mast3r_ros.engines.tensorrt_engine.store import Wanted
 from mast3r_ros.errors import EngineCancelled
 from mast3r_ros.models.description import DECODER, ENCODER, Shape
 from mast3r_ros.models.folder import find_model
@@ -44,8 +47,9 @@ _numbers = itertools.count(1)
 class TensorRtEngine(NetworkEngine):
     """Runs the stages of a model folder as TensorRT engines on one queue of one card.
 
-    Tokens stay on the card. All stages of a pair are queued in a row, each as a captured graph;
-    while the card is at a later head, the processor unpacks what an earlier one made.
+    Tokens stay on the card. All stages of a pair, encoders of new views included, are queued as
+    one captured graph; while the card is at a later head, the processor unpacks what an earlier
+    one made.
     """
 
     def __init__(
@@ -63,25 +67,24 @@ class TensorRtEngine(NetworkEngine):
             super().__init__(name, config, folder, f'cuda:{self._cuda.card.index}')
             self.key = f'{self.key}:{next(_numbers)}'  # tokens lie in this engine's own memory
             self._wanted: tuple[str, ...] = ()
-            self._queued: set[str] = set()
             self._log = TensorRtLog(self._library)
             with self._cuda.current():
                 self._store = engine_store(
                     config, self._library, self._log, self._cuda, folder, self._is_cancelled
                 )
-                self._loaded = LoadedStages(self._cuda)
-                self._build_missing(tell)
+                self._loaded = LoadedStages(self._cuda, self.kept_sizes)
+                needed = needed_stages(folder, self._model)
+                self._build_missing(needed, tell)
                 self._warm_up()
-                self.self_check()
-                self._loaded.drop_heads()  # they come back with whoever asks for them
+                self._check_at_load(config, *self._store.identities(needed))
         except BaseException:
             self._give_back()
             raise
 
     def to_host(self, value: Any) -> NDArray[Any]:
         """Return a stage's output as an array in this process's memory, once it is there."""
-        if isinstance(value, DeviceTensor):
-            return self._fetched(value)
+        if isinstance(value, DeviceTokens):
+            return self._fetched(self._encoded(value))
         size, name = value
         self._wait(size.host(name))
         array: NDArray[Any] = size.host_array(name)
@@ -104,9 +107,9 @@ class TensorRtEngine(NetworkEngine):
         device = f'cuda:{card.index} {card.name}'
         return EngineInfo(self._name, device, model.precision.value, versions)
 
-    def _build_missing(self, tell: Tell) -> None:
+    def _build_missing(self, needed: Sequence[Wanted], tell: Tell) -> None:
         """Build what pairs may need, before the first of them: a call may not take minutes."""
-        missing = self._store.missing(needed_stages(self.folder, self._model))
+        missing = self._store.missing(needed)
         if missing:
             _log.warning(
                 'TensorRT builds %d engines for %s; that takes minutes, once for this card, '
@@ -135,9 +138,15 @@ class TensorRtEngine(NetworkEngine):
     ) -> dict[str, FloatArray]:
         """Have every head that is asked for loaded, so that the pair can be queued at once."""
         self._wanted = _heads(outputs)
-        self._queued.clear()
         start = time.perf_counter()
         took_work = [self._load_whole(head, one.shape, two.shape) for head in self._wanted]
+        took_work += [
+            self._load_whole(
+                ENCODER, view.shape, view.shape
+            )  # another one may have taken its room
+            for view in (one, two)
+            if view.tokens.values is None
+        ]
         if any(took_work):
             spent_ms['load'] = (time.perf_counter() - start) * 1e3
         return super()._decode(one, two, outputs, spent_ms)
@@ -147,34 +156,51 @@ class TensorRtEngine(NetworkEngine):
         assert size is not None
         with self._cuda.current():
             if stage == ENCODER:
-                return {'tokens': self._encode_image(size, values['image'])}
+                return {TOKENS: self._sent(size, values['image'])}
             if stage == DECODER:
-                self._queue_pair(size, values)
+                self._queue_pair(size, (values['tokens_1'], values['tokens_2']))
                 return {}
-            if stage not in self._queued:
-                self._queue_head(size, stage)
         return {stage: (size, stage)}
 
-    def _encode_image(self, size: StagesOfSize, image: NDArray[Any]) -> DeviceTensor:
-        host = size.host('image')
+    def _sent(self, size: StagesOfSize, image: NDArray[Any]) -> DeviceTokens:
+        """Queue a picture's way to the card; it is encoded with the first pair that needs it."""
+        host = size.host(IMAGE)
         self._wait(host)  # until the last picture has left it
-        np.copyto(size.host_array('image'), image)
-        host.send(size.tensor('image').block.address)
-        size.stages[ENCODER].queue()
-        return size.copy_of('tokens')
+        np.copyto(size.host_array(IMAGE), image)
+        place = size.empty_like(IMAGE)
+        host.send(place.block.address)
+        return DeviceTokens(place, size.tensor(TOKENS).port)
 
-    def _queue_pair(self, size: StagesOfSize, values: Values) -> None:
-        """Queue the decoder and every head that is asked for, without waiting for any."""
-        for name in ('tokens_1', 'tokens_2'):
-            size.put(name, values[name])
-        size.stages[DECODER].queue()
-        for head in self._wanted:
-            self._queue_head(size, head)
+    def _queue_pair(self, size: StagesOfSize, views: tuple[DeviceTokens, DeviceTokens]) -> None:
+        """Queue all that a pair needs, without waiting for any of it."""
+        new = {number: item for number, item in enumerate(views, 1) if item.values is None}
+        encoders = {number: self._encoder(item.shape) for number, item in new.items()}
+        shapes = (views[0].shape, views[1].shape)
+        work = PairWork(self._cuda, size, encoders, self._wanted, shapes)
+        for number, item in enumerate(views, 1):
+            work.put(number, item)
+        self._stages().graphs.run(work)
+        for number, item in new.items():
+            item.keep(size.copy_of(f'tokens_{number}'))
 
-    def _queue_head(self, size: StagesOfSize, head: str) -> None:
-        size.stages[head].queue()
-        size.host(head).fetch(size.tensor(head).block.address)
-        self._queued.add(head)
+    def _encoded(self, tokens: DeviceTokens) -> DeviceTensor:
+        """Return a view's tokens, made now where no pair needed them yet."""
+        address = tokens.source.block.address
+        if tokens.values is None:
+            self._load_whole(ENCODER, tokens.shape, tokens.shape)
+            size = self._encoder(tokens.shape)
+            with self._cuda.current():
+                image = size.tensor(IMAGE)
+                self._cuda.copy_inside(image.block.address, address, image.port.nbytes)
+                size.stages[ENCODER].queue()
+                tokens.keep(size.copy_of(TOKENS))
+        assert tokens.values is not None
+        return tokens.values
+
+    def _encoder(self, shape: Shape) -> StagesOfSize:
+        size = self._stages().get(ENCODER, shape, shape)
+        assert size is not None
+        return size
 
     def _fetched(self, value: DeviceTensor) -> NDArray[Any]:
         """Return a copy of what lies on the card."""
@@ -204,6 +230,9 @@ class TensorRtEngine(NetworkEngine):
 
     def _is_cancelled(self) -> bool:
         return self._cancelled.is_set()
+
+    def _drop_heads(self) -> None:
+        self._stages().drop_heads()
 
     def _unload(self) -> None:
         self._give_back()

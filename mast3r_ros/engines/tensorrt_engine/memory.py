@@ -107,10 +107,20 @@ class HostBlock:
         self._cuda.copy_in(address, self.memory)
         self._mark()
 
-    def fetch(self, address: int) -> None:
-        """Queue a copy from the card."""
+    def fetch(self, address: int, in_graph: bool = False) -> None:
+        """Queue a copy from the card.
+
+        :param in_graph: it is kept for a graph; whoever launches that calls :meth:`expect`.
+        """
         self._cuda.copy_out(self.memory, address)
-        self._mark()
+        if in_graph:
+            self._cuda.record_in_graph(self.event)
+        else:
+            self._mark()
+
+    def expect(self) -> None:
+        """Say that a graph is queued that copies into it."""
+        self.in_use = True
 
     def is_free(self) -> bool:
         """Return whether the card is done with the last copy."""

@@ -113,6 +113,10 @@ class PyCuda(CudaAccess):
         """Say that there are no graphs."""
         self.begin_capture()
 
+    def record_in_graph(self, event: Any) -> None:
+        """Say that there are no graphs."""
+        self.begin_capture()
+
     def launch(self, graph: Any) -> None:
         """Say that there are no graphs."""
         self.begin_capture()

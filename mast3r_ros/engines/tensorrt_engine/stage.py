@@ -1,22 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One stage of one size on the card: its ports, where they lie, and its work as a graph."""
+"""One stage of one size on the card: its ports, where they lie, and its work."""
 
 from __future__ import annotations
 
-import logging
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from mast3r_ros.engines.tensorrt_engine.cuda_access import CudaAccess, CudaError
+from mast3r_ros.engines.tensorrt_engine.cuda_access import CudaAccess
 from mast3r_ros.engines.tensorrt_engine.log import TensorRtLog
 from mast3r_ros.errors import EngineFailed, ModelError
 
-_log = logging.getLogger(__name__)
-
 _KINDS = {'FLOAT': np.float32, 'HALF': np.float16, 'UINT8': np.uint8}  # by TensorRT's names
+_numbers = itertools.count(1)
 
 
 @dataclass(frozen=True)
@@ -37,9 +36,6 @@ class Port:
 class Stage:
     """A built engine with its context; it keeps no memory of its own but its weights.
 
-    The first run is queued call by call, which lets TensorRT set itself up; the second is kept
-    as a graph and launched, as is every later one.
-
     :param engine: a TensorRT engine; the stage frees it.
     """
 
@@ -58,13 +54,16 @@ class Stage:
         self._context = engine.create_execution_context(strategy=strategy)
         if self._context is None:
             raise EngineFailed(log.explain(f'TensorRT cannot prepare {name}'))
-        self._graph: Any = None
-        self._runs = 0
-        self._captures = cuda.can_capture
+        self.runs = 0
+        self._places: dict[str, int] = {'stage': next(_numbers)}
+
+    @property
+    def places(self) -> tuple[int, ...]:
+        """Return what a graph of a run holds on to: this very stage, and where its memory lies."""
+        return tuple(self._places.values())
 
     def bind(self, addresses: Mapping[str, int]) -> None:
         """Tell where the tensors of all ports lie."""
-        self._forget_graph()
         for port in self.ports:
             done = self._context.set_tensor_address(port.name, addresses[port.name])
             if port.is_input:
@@ -73,55 +72,23 @@ class Stage:
                 raise EngineFailed(
                     self._log.explain(f'TensorRT refuses the place of {port.name} in {self.name}')
                 )
+            self._places[port.name] = addresses[port.name]
 
     def use_scratch(self, address: int, nbytes: int) -> None:
         """Tell where the stage may keep what lies between its layers; nothing may be queued."""
-        self._forget_graph()
         self._context.set_device_memory(address, nbytes)
+        self._places['scratch'] = address
 
     def queue(self) -> None:
-        """Queue one run."""
-        if self._graph is not None:
-            self._cuda.launch(self._graph)
-        elif self._captures and self._runs > 0:
-            self._capture()
-        else:
-            self._enqueue()
-        self._runs += 1
+        """Queue one run; the first lets TensorRT set itself up and may be no part of a graph."""
+        if not self._context.execute_async_v3(self._cuda.stream):
+            raise EngineFailed(self._log.explain(f'TensorRT failed in {self.name}'))
+        self.runs += 1
 
     def close(self) -> None:
         """Free it; nothing of it may be queued."""
-        self._forget_graph()
         self._context = None  # before its engine
         self._engine = None
-
-    def _enqueue(self) -> None:
-        if not self._context.execute_async_v3(self._cuda.stream):
-            raise EngineFailed(self._log.explain(f'TensorRT failed in {self.name}'))
-
-    def _capture(self) -> None:
-        """Keep a run as a graph and launch it; where that cannot be, run it call by call."""
-        graph: Any = None
-        try:
-            self._cuda.begin_capture()
-            try:
-                self._enqueue()
-            finally:
-                graph = self._cuda.end_capture()
-        except (CudaError, EngineFailed) as error:
-            _log.warning('%s is run call by call, not as a graph: %s', self.name, error)
-            self._captures = False
-            if graph is not None:
-                self._cuda.free_graph(graph)
-            self._enqueue()
-            return
-        self._graph = graph
-        self._cuda.launch(graph)
-
-    def _forget_graph(self) -> None:
-        if self._graph is not None:
-            self._cuda.free_graph(self._graph)
-            self._graph = None
 
     def _port(self, name: str) -> Port:
         mode = self._engine.get_tensor_mode(name)

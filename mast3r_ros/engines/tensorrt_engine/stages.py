@@ -12,14 +12,13 @@ from typing import Any
 from numpy.typing import NDArray
 
 from mast3r_ros.engines.tensorrt_engine.cuda_access import CudaAccess
+from mast3r_ros.engines.tensorrt_engine.graphs import Graphs
 from mast3r_ros.engines.tensorrt_engine.memory import DeviceBlock, DevicePool, HostBlock
 from mast3r_ros.engines.tensorrt_engine.stage import Port, Stage
-from mast3r_ros.errors import InvalidInput, ModelError
+from mast3r_ros.errors import ModelError
 from mast3r_ros.models.description import DECODER, ENCODER, Shape
 
 _log = logging.getLogger(__name__)
-
-_KEPT_SIZES = 2  # of views and of pairs: each has its own copy of the weights on the card
 
 SizeKey = tuple[bool, Shape, Shape]
 """Whether it is of the encoder, and the shapes of the views."""
@@ -78,22 +77,23 @@ class StagesOfSize:
         port = self._tensors[name].port
         return self.host(name).view(port.shape, port.kind)
 
-    def put(self, name: str, value: DeviceTensor) -> None:
-        """Queue a copy of values that lie elsewhere on the card."""
-        own = self._tensors[name]
-        if (value.port.shape, value.port.kind) != (own.port.shape, own.port.kind):
-            raise InvalidInput(
-                f'{name} is {value.port.kind} {value.port.shape} and the stage takes '
-                f'{own.port.kind} {own.port.shape}; encode the view with this engine'
-            )
-        self._cuda.copy_inside(own.block.address, value.block.address, own.port.nbytes)
-
     def copy_of(self, name: str) -> DeviceTensor:
         """Queue a copy of a tensor to a place of its own."""
-        own = self._tensors[name]
-        block = self._pool.take(own.port.nbytes)
-        self._cuda.copy_inside(block.address, own.block.address, own.port.nbytes)
-        return DeviceTensor(own.port, block)
+        made = self.empty_like(name)
+        self._cuda.copy_inside(
+            made.block.address, self._tensors[name].block.address, made.port.nbytes
+        )
+        return made
+
+    def empty_like(self, name: str) -> DeviceTensor:
+        """Return a place of its own for such a tensor."""
+        port = self._tensors[name].port
+        return DeviceTensor(port, self._pool.take(port.nbytes))
+
+    def reserve(self, name: str, port: Port) -> None:
+        """Have a place for a tensor that no stage of this size takes by that name."""
+        if name not in self._tensors:
+            self._tensors[name] = DeviceTensor(port, self._pool.take(port.nbytes))
 
     def drop(self, name: str) -> None:
         """Give a stage back; what it made and others read stays. Nothing may be queued."""
@@ -115,12 +115,17 @@ class StagesOfSize:
 
 
 class LoadedStages:
-    """All stages on the card; they run one at a time and share one scratch memory."""
+    """All stages on the card; they run one at a time and share one scratch memory.
 
-    def __init__(self, cuda: CudaAccess) -> None:
+    :param kept_sizes: of views and of pairs: each has its own copy of the weights on the card.
+    """
+
+    def __init__(self, cuda: CudaAccess, kept_sizes: int = 2) -> None:
         self._cuda = cuda
+        self._kept_sizes = kept_sizes
         self.pool = DevicePool(cuda)
         self._sizes: OrderedDict[SizeKey, StagesOfSize] = OrderedDict()
+        self.graphs = Graphs(cuda)
         self._scratch: DeviceBlock | None = None
 
     def get(self, stage: str, shape_1: Shape, shape_2: Shape) -> StagesOfSize | None:
@@ -148,6 +153,7 @@ class LoadedStages:
     def drop_heads(self) -> None:
         """Give every stage back but encoders and decoders."""
         self._cuda.wait_for_all()
+        self.graphs.clear()
         for size in self._sizes.values():
             for name in [name for name in size.stages if name not in (ENCODER, DECODER)]:
                 size.drop(name)
@@ -155,6 +161,7 @@ class LoadedStages:
     def close(self) -> None:
         """Give everything back."""
         self._cuda.wait_for_all()
+        self.graphs.clear()
         while self._sizes:
             self._sizes.popitem()[1].close()
         self._scratch = None
@@ -162,9 +169,10 @@ class LoadedStages:
 
     def _make_room(self, key: SizeKey) -> None:
         alike = [other for other in self._sizes if other[0] == key[0]]
-        for old in alike[: max(0, len(alike) - _KEPT_SIZES + 1)]:
+        for old in alike[: max(0, len(alike) - self._kept_sizes + 1)]:
             _log.info('%s makes room for %s', old[1:], key[1:])
             self._cuda.wait_for_all()
+            self.graphs.clear()
             self._sizes.pop(old).close()
             self.pool.trim()
 

@@ -14,6 +14,7 @@ _TRUNK = {
     Precision.FP32: torch.float32,
     Precision.FP16: torch.float16,
     Precision.BF16: torch.bfloat16,
+    Precision.INT8_FP16: torch.float16,  # what is left of it
 }
 
 
@@ -29,7 +30,7 @@ def to_precision(stages: Stages, precision: Precision) -> Stages:
             f'use {", ".join(each.value for each in _TRUNK)}'
         )
     trunk = _TRUNK[precision]
-    tokens = torch.float16 if precision is Precision.FP16 else torch.float32
+    tokens = torch.float16 if trunk is torch.float16 else torch.float32
     for stage in {stages.encoder_1, stages.encoder_2, stages.decoder}:
         for module in stage.modules():
             if isinstance(module, Linear):
