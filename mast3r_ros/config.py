@@ -106,9 +106,8 @@ class RuntimeConfig(Settings):
     )
     self_check: bool = setting(
         True,
-        "When a network's engine is loaded first on this machine, have it answer the model's own "
-        'pair; what differs from float32 too much is refused. A passed check is kept under '
-        'cache_dir.',
+        "When a network's engine is loaded, have it answer the model's own pair; what differs "
+        'from float32 too much is refused. On a processor a passed check is kept under cache_dir.',
     )
     call_timeout_s: float = setting(
         30.0, 'An engine call longer than this is cancelled.', low=0.1, high=3600.0, unit='s'

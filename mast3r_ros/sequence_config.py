@@ -38,7 +38,7 @@ class SequenceConfig(Settings):
     odometry_to_camera: tuple[float, float, float, float, float, float] = setting(
         (0.0, 0.0, 0.0, 0.0, 0.0, 0.0),
         "The camera's optical frame in the odometry's child frame: x y z roll pitch yaw, as "
-        'static_transform_publisher takes it; all 0: they are one.',
+        'tf2_echo prints it; all 0: they are one.',
         unit='m and rad',
     )
     map_period_s: float = setting(

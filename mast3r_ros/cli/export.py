@@ -173,6 +173,8 @@ def _run(arguments: argparse.Namespace) -> int:
         with LastingInterrupt() as interrupt:
             show(0.0, 'reading the weights')
             request = _request(arguments)
+            if arguments.with_preprocessing or arguments.with_matching:
+                _check_accelerator_graphs(arguments, request)
             report = export_model(request, show)
     finally:
         progress.close()
@@ -200,6 +202,12 @@ def _request(arguments: argparse.Namespace) -> ExportRequest:
         overwrite=arguments.overwrite,
         pictures=_calibration(arguments),
     )
+
+
+def _check_accelerator_graphs(arguments: argparse.Namespace, request: ExportRequest) -> None:
+    from mast3r_ros.export.accelerator_graphs import check_wanted
+
+    check_wanted(request, arguments.with_preprocessing, arguments.with_matching)
 
 
 def _accelerator_graphs(arguments: argparse.Namespace, folder: Path) -> list[str]:

@@ -61,7 +61,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         '--model-2', metavar='DIR', help="the candidate's, where it is another (--model)"
     )
     parser.add_argument('--variant', default='dune_vit_small', help='network in the cache')
-    parser.add_argument('--cache-dir', metavar='DIR', help='folder of models')
+    parser.add_argument(
+        '--cache-dir', type=Path, metavar='DIR', help='folder of models and of what engines keep'
+    )
     parser.add_argument(
         '--size', type=size_option, metavar='WxH', help='network input (the first of the model)'
     )
@@ -102,8 +104,9 @@ def _run(arguments: argparse.Namespace) -> int:
     from mast3r_ros.export.validation import parse_engine, picture_pairs, validate
 
     model = Path(arguments.model) if arguments.model else _in_cache(arguments)
-    reference = parse_engine(arguments.reference, model)
-    candidate = parse_engine(arguments.candidate, Path(arguments.model_2 or model))
+    cache = arguments.cache_dir
+    reference = parse_engine(arguments.reference, model, cache)
+    candidate = parse_engine(arguments.candidate, Path(arguments.model_2 or model), cache)
     pairs = picture_pairs(arguments.images)
     limits = Limits(arguments.min_cosine, arguments.max_point_error, arguments.min_overlap)
     shape = arguments.size[::-1] if arguments.size else None

@@ -22,6 +22,7 @@ from mast3r_ros.core.results import FloatArray, InferenceResult
 from mast3r_ros.core.views import Grid
 from mast3r_ros.engines.network_engine import NetworkEngine
 from mast3r_ros.engines.outcomes import Outcome, file_digest, library_version, machine_facts
+from mast3r_ros.engines.self_check import differences, faults
 from mast3r_ros.errors import Mast3rError
 from mast3r_ros.models.check import Check
 from mast3r_ros.models.description import DESCRIPTION_FILE
@@ -114,9 +115,10 @@ def _try(engine: EngineInterface, setting: Setting) -> float | None:
     if not folder.description.serves(*((grid.height, grid.width) for grid in grids)):
         _log.info('%s is not tried: its model lacks the size of its own pair', setting)
         return None
-    faults = list(_limits_missed(_answer(engine, grids), check))
-    if faults:
-        _log.info('%s is left out: %s', setting, ', '.join(faults))
+    answer = _answer(engine, grids)
+    missed = [*_limits_missed(answer, check), *_faults(engine, answer, check)]
+    if missed:
+        _log.info('%s is left out: %s', setting, ', '.join(missed))
         return None
     times = []
     for _ in range(_ROUNDS):
@@ -170,8 +172,13 @@ def _models(config: MASt3RRuntimeConfig) -> list[Path]:
     return [home / precision.value / DESCRIPTION_FILE for precision in _PRECISIONS]
 
 
+def _faults(engine: NetworkEngine, answer: InferenceResult, check: Check) -> list[str]:
+    """Return, in words, for what the check at load would refuse the engine."""
+    return faults(differences(check, answer), Precision(engine.describe().precision))
+
+
 def _unchecked(config: MASt3RRuntimeConfig) -> MASt3RRuntimeConfig:
-    """Return the settings without the check of every start: here are stricter limits."""
+    """Return the settings without the check at load: the trial makes it with its own answers."""
     return config.replace(runtime=config.runtime.replace(self_check=False))
 
 

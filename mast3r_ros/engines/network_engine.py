@@ -90,6 +90,9 @@ class NetworkEngine(EngineInterface):
                 'the weights of %s are made up: what it answers means nothing', folder.path
             )
 
+    replays_pairs = False
+    """Whether a pair of sizes that came before is run in another way than the first one."""
+
     @property
     def kept_sizes(self) -> int:
         """How many sizes of a stage stay loaded; each may hold the weights in an order of its own.
@@ -173,18 +176,22 @@ class NetworkEngine(EngineInterface):
 
         :raises EngineUnavailable: one is farther off than the precision explains.
         """
-        return check_engine(self, self.folder)
+        return check_engine(self, self.folder, replays=self.replays_pairs)
 
-    def _check_at_load(self, config: MASt3RRuntimeConfig, *facts: object) -> None:
-        """Do so unless the same engine passed on this machine before.
+    def _check_at_load(self, config: MASt3RRuntimeConfig, *, keep: bool) -> None:
+        """Do so, if the settings do not turn it off.
 
-        :param facts: what the answers depend on beyond machine, libraries and model.
+        :param keep: once for a machine; right for a processor alone: elsewhere a pair is quick,
+            and more than can be named decides what comes of it.
         """
         if not config.runtime.self_check:
             return
-        if check_once(self, self.folder, config.cache_folder, facts):
-            self._drop_heads()  # they come back with whoever asks for them
-            give_back_memory()
+        if keep and not check_once(self, self.folder, config.cache_folder):
+            return
+        if not keep:
+            self.self_check()
+        self._drop_heads()  # they come back with whoever asks for them
+        give_back_memory()
 
     @abc.abstractmethod
     def _drop_heads(self) -> None:
@@ -194,6 +201,9 @@ class NetworkEngine(EngineInterface):
         """Make a stage ready to run, of the very model that was opened; True if that took work."""
         try:
             took_work = self._load(stage, shape_1, shape_2)
+        except EngineCancelled:
+            self._forget_cancel()  # it has done its work
+            raise
         except Mast3rError:
             self._check_replaced()  # then that is why
             raise

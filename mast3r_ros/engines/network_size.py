@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from mast3r_ros.config import FitRule, ModelConfig
 from mast3r_ros.core.preprocessing import GridPlan, plan_for_model, plan_for_shape
 from mast3r_ros.core.views import View
@@ -22,18 +24,34 @@ def plan_view(
     :param setting: what the size comes from.
     :raises InvalidInput: the model lacks the size; the sentence says how to get it.
     """
+    return _plan(view, folder, folder.encoder_shapes, model, setting)
+
+
+def _plan(
+    view: View,
+    folder: ModelFolder,
+    shapes: Sequence[Shape],
+    model: ModelConfig,
+    setting: str,
+    for_what: str = '',
+) -> GridPlan:
+    """Plan a view onto one of some of the model's sizes."""
     plan = plan_for_model(view.width, view.height, model)
     wanted = (plan.grid_size[1], plan.grid_size[0])
-    if wanted in folder.encoder_shapes:
+    if wanted in shapes:
         return plan
-    if model.fit is FitRule.CROP:
-        nearest = _keeping_most(view, folder, wanted)
+    is_cut = model.fit is FitRule.CROP
+    if is_cut and shapes:
+        nearest = _keeping_most(view, shapes, wanted)
         return plan_for_shape(view.width, view.height, nearest, model.variant.patch_px)
     raise InvalidInput(
         f'an image of {view.width}x{view.height} needs a network input of '
-        f'{wanted[1]}x{wanted[0]}, and the model at {folder.path} has {folder.sizes_in_words()}; '
+        f'{wanted[1]}x{wanted[0]}{for_what}, and the model at {folder.path} has '
+        f'{folder.sizes_in_words()}; '
         + how_to_add('export that size', folder.description, folder.path, wanted, wanted)
-        + f', choose another {setting}, or set model.fit to crop'
+        + (' or' if is_cut else ',')
+        + f' choose another {setting}'
+        + ('' if is_cut else ', or set model.fit to crop')
     )
 
 
@@ -50,14 +68,14 @@ def check_settings_shape(folder: ModelFolder, model: ModelConfig) -> None:
 
 
 def tracking_model(folder: ModelFolder, model: ModelConfig) -> ModelConfig | None:
-    """Return the settings of the smaller size for tracking; None where there is none.
+    """Return the settings where they name a smaller size for tracking, None where they do not.
 
     :raises ModelNotFound: the model lacks that size; the sentence says how to get it.
     :raises InvalidInput: it is not smaller.
     """
     if model.tracking_resolution is None and model.tracking_shape is None:
         return None
-    small = model.replace(resolution=model.tracking_resolution, shape=model.tracking_shape)
+    small = _smaller(model)
     usual, wanted = (_usual_shape(folder, model, each) for each in (model, small))
     name = _tracking_setting(model)
     if wanted[0] * wanted[1] >= usual[0] * usual[1]:
@@ -67,9 +85,9 @@ def tracking_model(folder: ModelFolder, model: ModelConfig) -> ModelConfig | Non
         )
     shapes = folder.description.shapes
     if model.tracking_shape is None and any(max(shape) == max(wanted) for shape in shapes):
-        return small  # whether it is of the images' own shape, they will tell
+        return model  # whether it is of the images' own shape, they will tell
     if wanted in shapes or (model.fit is FitRule.CROP and len(shapes) > 1):
-        return small
+        return model
     raise ModelNotFound(
         f'{name} asks for a network input of {wanted[1]}x{wanted[0]} to follow with, and the '
         f'model at {folder.path} has {folder.sizes_in_words()} (width x height); '
@@ -77,20 +95,38 @@ def tracking_model(folder: ModelFolder, model: ModelConfig) -> ModelConfig | Non
     )
 
 
-def plan_for_tracking(view: View, folder: ModelFolder, small: ModelConfig) -> GridPlan:
-    """Plan a view by the settings that :func:`tracking_model` returned."""
-    return plan_view(view, folder, small, _tracking_setting(small))
+def plan_for_tracking(view: View, folder: ModelFolder, model: ModelConfig) -> GridPlan:
+    """Plan a view onto a smaller size than its usual one.
+
+    :param model: the settings that :func:`tracking_model` returned.
+    :raises InvalidInput: the model lacks such a size; the sentence says how to get it.
+    """
+    small = _smaller(model)
+    if model.fit is FitRule.CROP:
+        usual = plan_view(view, folder, model).grid_size
+    else:  # what is missing, the view itself will tell
+        usual = plan_for_model(view.width, view.height, model).grid_size
+    wanted = plan_for_model(view.width, view.height, small).grid_size
+    fewer = [
+        (height, width)
+        for height, width in folder.encoder_shapes
+        if height * width < usual[0] * usual[1] or (width, height) == usual == wanted
+    ]
+    return _plan(view, folder, fewer, small, _tracking_setting(model), ' to follow with')
 
 
 def certain_shapes(
-    folder: ModelFolder, model: ModelConfig, small: ModelConfig | None
+    folder: ModelFolder, model: ModelConfig, for_tracking: ModelConfig | None
 ) -> list[Shape]:
-    """Return the shapes that are sure to come, the usual one and that for tracking."""
-    if small is None:
+    """Return the shapes that are sure to come, the usual one and that for tracking.
+
+    :param for_tracking: what :func:`tracking_model` returned.
+    """
+    if for_tracking is None:
         shape = first_shape(folder, model)
         return [] if shape is None else [shape]
     found = []
-    for settings in (model, small):
+    for settings in (model, _smaller(for_tracking)):
         long_side = max(_usual_shape(folder, model, settings))
         alike = [item for item in folder.description.shapes if max(item) == long_side]
         found += [settings.shape] if settings.shape is not None else alike[: len(alike) == 1]
@@ -117,11 +153,16 @@ def _usual_shape(folder: ModelFolder, model: ModelConfig, settings: ModelConfig)
     return height, width
 
 
+def _smaller(model: ModelConfig) -> ModelConfig:
+    """Return the settings with the size for tracking as the usual one."""
+    return model.replace(resolution=model.tracking_resolution, shape=model.tracking_shape)
+
+
 def _tracking_setting(model: ModelConfig) -> str:
     return f'model.tracking_{"resolution" if model.tracking_shape is None else "shape"}'
 
 
-def _keeping_most(view: View, folder: ModelFolder, wanted: Shape) -> Shape:
+def _keeping_most(view: View, shapes: Sequence[Shape], wanted: Shape) -> Shape:
     """Return the size that cuts least away; among equals, the one nearest in area."""
     pixels = wanted[0] * wanted[1]
 
@@ -130,4 +171,4 @@ def _keeping_most(view: View, folder: ModelFolder, wanted: Shape) -> Shape:
         kept = round(min(stretch, 1.0 / stretch), 2)  # of the image; hundredths do not matter
         return -kept, abs(shape[0] * shape[1] - pixels)
 
-    return min(folder.encoder_shapes, key=rank)
+    return min(shapes, key=rank)

@@ -9,6 +9,7 @@ import logging
 import os
 import platform
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -52,6 +53,8 @@ class Outcome:
             unfinished.replace(self.place)
         except OSError as error:
             _log.info('%s cannot be kept: %s', self.place, error)
+            with suppress(OSError):
+                unfinished.unlink(missing_ok=True)
 
 
 def machine_facts() -> list[str]:

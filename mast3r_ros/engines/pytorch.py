@@ -65,7 +65,7 @@ class PyTorchEngine(NetworkEngine):
         self._stages: dict[tuple[str, Shape, Shape], _Stage] = {}
         self._on_device: dict[str, nn.Parameter] = {}
         self._warm_up()
-        self._check_at_load(config)
+        self._check_at_load(config, keep=self._device.type == 'cpu')
 
     def to_host(self, value: Any) -> NDArray[Any]:
         """Return a stage's output as an array in this process's memory."""

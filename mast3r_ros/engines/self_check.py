@@ -8,7 +8,7 @@ for ``mast3r-validate``, on real pictures.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -48,15 +48,12 @@ class Difference:
     p95: float
 
 
-def check_once(
-    engine: EngineInterface, folder: ModelFolder, cache_folder: Path, facts: Sequence[object]
-) -> bool:
+def check_once(engine: EngineInterface, folder: ModelFolder, cache_folder: Path) -> bool:
     """Check an engine unless the same passed on this machine before; return whether it was run.
 
-    :param facts: what its answers depend on beyond machine, libraries and model.
     :raises EngineUnavailable: it answers wrongly; that is never kept.
     """
-    outcome = Outcome.of(cache_folder, 'checks', [*_dependencies(engine, folder), *facts])
+    outcome = Outcome.of(cache_folder, 'checks', _dependencies(engine, folder))
     if outcome.read().get('passed') is True:
         return False
     _log.info(
@@ -71,9 +68,13 @@ def check_once(
     return True
 
 
-def check_engine(engine: EngineInterface, folder: ModelFolder) -> dict[str, Difference]:
+def check_engine(
+    engine: EngineInterface, folder: ModelFolder, *, replays: bool = False
+) -> dict[str, Difference]:
     """Have an engine answer the pair of its model; return how far each answer is from float32's.
 
+    :param replays: it answers a pair otherwise once it had one of its sizes: then the pair comes
+        again, after another one, and the last answer counts as well.
     :raises EngineUnavailable: one is farther off than the precision explains.
     """
     model = folder.description
@@ -82,13 +83,20 @@ def check_engine(engine: EngineInterface, folder: ModelFolder) -> dict[str, Diff
     if not model.serves((height_1, width_1), (height_2, width_2)):
         _log.info('the model at %s lacks the size of its own pair, so it is not used', folder.path)
         return {}
-    features = engine.encode([Grid(check.image_1), Grid(check.image_2)])
-    result = engine.decode([(features[0], features[1], None)], engine.provides)[0]
-    for item in features:
-        item.release()
+    one, two = engine.encode([Grid(check.image_1), Grid(check.image_2)])
+    result = engine.decode([(one, two, None)], engine.provides)[0]
     found = differences(check, result)
     info = engine.describe()
-    wrong = faults(found, Precision(info.precision))  # a model may be run in a shorter format
+    precision = Precision(info.precision)  # a model may be run in a shorter format
+    wrong = faults(found, precision)
+    if replays and not wrong and model.serves((height_2, width_2), (height_1, width_1)):
+        other = engine.decode([(two, one, None)], engine.provides)[0]
+        found = differences(check, engine.decode([(one, two, None)], engine.provides)[0])
+        wrong = [f'{fault}, when the pair comes again' for fault in faults(found, precision)]
+        if np.array_equal(np.asarray(other.pts3d_1), np.asarray(result.pts3d_1)):
+            wrong.append('all, when another pair comes: it has the answer of the one before')
+    for item in (one, two):
+        item.release()
     if wrong:
         raise EngineUnavailable(
             f'the {info.name} engine on {info.device} answers the pair of the model at '

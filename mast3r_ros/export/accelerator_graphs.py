@@ -3,25 +3,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mast3r_ros.config import MatchingConfig
+from mast3r_ros.config import MatchingConfig, ModelVariant
 from mast3r_ros.core.preprocessing import GridPlan, plan_official
 from mast3r_ros.errors import InvalidInput
 from mast3r_ros.export.graph_files import write_whole
+from mast3r_ros.export.landing import finish_files, land, new_folder, unfinished_name
 from mast3r_ros.export.matching_graph import MatchingPlan, matching_graph
 from mast3r_ros.export.preprocess_graph import preprocess_graph
+from mast3r_ros.models.description import Shape
 from mast3r_ros.models.folder import ModelFolder
 
 if TYPE_CHECKING:
     import onnx
 
+    from mast3r_ros.export.exporter import ExportRequest
+
 FOLDER = 'accelerator'
 _INT32 = 6  # by ONNX's numbers
+_NO_DESCRIPTORS = '{} has no descriptors, so there is nothing to match; leave out --with-matching'
+_NO_SIZE = (
+    'a picture of {}x{} becomes none of the sizes of {}, which has {}; export its size as well'
+)
 
 
 def wanted_graphs(
@@ -38,20 +46,39 @@ def wanted_graphs(
     return [*map(preprocess_graph, plans), *map(matching_graph, matching)]
 
 
+def check_wanted(
+    request: ExportRequest, frames: Sequence[tuple[int, int]], with_matching: bool
+) -> None:
+    """Raise, before minutes of export, where the graphs cannot be made afterwards.
+
+    :raises InvalidInput: as :func:`wanted_graphs` does.
+    """
+    if with_matching and not request.source.architecture.desc_dim:
+        raise InvalidInput(_NO_DESCRIPTORS.format(request.source.variant.value))
+    if request.folder.exists() and not request.overwrite:
+        return  # it may have the sizes that fit
+    shapes = list(dict.fromkeys(shape for pair in request.pairs for shape in pair))
+    for width, height in frames:
+        if _fitting(request.source.variant, shapes, width, height) is None:
+            sizes = ', '.join(f'{wide}x{high}' for high, wide in shapes)
+            name = request.source.variant.value
+            raise InvalidInput(_NO_SIZE.format(width, height, name, sizes))
+
+
 def write_graphs(model: ModelFolder, graphs: Sequence[onnx.ModelProto]) -> list[Path]:
     """Write graphs into a folder of the model's, each whole or not at all."""
     folder = model.path / FOLDER
     folder.mkdir(exist_ok=True)
     paths = [folder / f'{each.graph.name}.onnx' for each in graphs]
     for path, each in zip(paths, graphs, strict=True):
-        write_whole(path, each.SerializeToString())
+        write_whole(unfinished_name(path), each.SerializeToString())
+    finish_files(paths)
     return paths
 
 
 def write_packages(model: ModelFolder, graphs: Sequence[onnx.ModelProto]) -> list[Path]:
     """Write the same as packages for Core ML; the picture goes in as an image."""
     from mast3r_ros.export.coreml_stage import write_package
-    from mast3r_ros.export.landing import land, new_folder
     from mast3r_ros.export.plain_module import PlainModule
     from mast3r_ros.export.stage_ports import Ports
 
@@ -73,26 +100,29 @@ def write_packages(model: ModelFolder, graphs: Sequence[onnx.ModelProto]) -> lis
 
 def _plan(model: ModelFolder, width: int, height: int) -> GridPlan:
     """Plan a picture by the published rule onto the size of the model that it becomes."""
-    variant = model.description.variant
-    for shape in model.encoder_shapes:
+    plan = _fitting(model.description.variant, model.encoder_shapes, width, height)
+    if plan is None:
+        name = f'the model at {model.path}'
+        raise InvalidInput(_NO_SIZE.format(width, height, name, model.sizes_in_words()))
+    return plan
+
+
+def _fitting(
+    variant: ModelVariant, shapes: Iterable[Shape], width: int, height: int
+) -> GridPlan | None:
+    for shape in shapes:
         plan = plan_official(
             width, height, max(shape), variant.patch_px, variant.square_stays_square
         )
         if plan.grid_size == shape[::-1]:
             return plan
-    raise InvalidInput(
-        f'a picture of {width}x{height} becomes none of the sizes of the model at {model.path}, '
-        f'which has {model.sizes_in_words()}; export its size first'
-    )
+    return None
 
 
 def _matching(model: ModelFolder) -> Iterator[MatchingPlan]:
     description = model.description
     if not description.has_descriptors:
-        raise InvalidInput(
-            f'the model at {model.path} has no descriptors, so there is nothing to match; leave '
-            'out --with-matching'
-        )
+        raise InvalidInput(_NO_DESCRIPTORS.format(f'the model at {model.path}'))
     dim = int(description.architecture['desc_dim'])
     step = MatchingConfig().subsample
     for one, two in [*((shape, shape) for shape in description.shapes), *description.pairs]:

@@ -99,6 +99,12 @@ def export_model(
         report.weights_bytes = present.weights.bytes
         report.there = [size_name(*pair) for pair in wanted if present.serves(*pair)]
         wanted = [pair for pair in wanted if not present.serves(*pair)]
+        if wanted and request.pictures:
+            raise ModelError(
+                f'{request.folder} lacks {size_name(*wanted[0])}, and a calibrated model takes no '
+                'more sizes, for each has weights of its own; give all sizes at once with '
+                '--overwrite, or another --output'
+            )
         if wanted:
             _add_sizes(request, present, wanted, report, tell)
     else:
@@ -109,7 +115,7 @@ def export_model(
 def _make_folder(
     request: ExportRequest, wanted: Sequence[Pair], report: ExportReport, tell: Tell
 ) -> None:
-    _check_space(request)
+    _check_space(request, len(wanted))
     with (
         new_folder(request.folder) as folder,
         WeightStore(folder / WEIGHTS_FILE) as weights,
@@ -164,10 +170,12 @@ def _export_sizes(
     return checks[0]
 
 
-def _check_space(request: ExportRequest) -> None:
+def _check_space(request: ExportRequest, sizes: int) -> None:
     """Raise where the disk cannot hold the weights; better at once than after minutes."""
     place = next(path for path in request.folder.resolve().parents if path.exists())
     free, needed = shutil.disk_usage(place).free, request.source.weights_bytes(request.precision)
+    if request.pictures:  # each size has its own, and those in float32 lie aside meanwhile
+        needed = sizes * needed + request.source.weights_bytes(Precision.FP32)
     if free < needed:
         raise ModelError(
             f'{place} has {free / 1e9:.1f} GB free and the weights alone need '

@@ -14,7 +14,9 @@ from mast3r_ros.errors import ModelError
 from mast3r_ros.export.graph_files import sync_folder, write_whole
 from mast3r_ros.models.description import DESCRIPTION_FILE, ModelDescription
 
-_UNFINISHED = '.unfinished'  # ends the names of what is being made
+UNFINISHED = '.unfinished'
+"""Ends the names of what is being made; what a killed export left is removed by the next."""
+
 _REPLACED = '.replaced'  # ends the name of a folder that is being swapped for a new one
 
 
@@ -27,7 +29,7 @@ def new_folder(target: Path) -> Iterator[Path]:
     target = _linked_to(target)
     parent = target.parent
     parent.mkdir(parents=True, exist_ok=True)
-    unfinished = parent / f'.{target.name}{_UNFINISHED}'
+    unfinished = parent / f'.{target.name}{UNFINISHED}'
     with _alone(unfinished, target) as made:
         _restore(target)
         _empty(unfinished)
@@ -70,7 +72,7 @@ def added_files(folder: Path) -> Iterator[None]:
 
 def unfinished_name(path: Path) -> Path:
     """Return what a file that is added to a model is called until it is finished."""
-    return path.with_name(f'.{path.name}{_UNFINISHED}')
+    return path.with_name(f'.{path.name}{UNFINISHED}')
 
 
 def finish_files(paths: list[Path]) -> None:
@@ -143,7 +145,7 @@ def _empty(folder: Path) -> None:
 
 
 def _remove_unfinished(folder: Path) -> None:
-    for path in folder.glob(f'.*{_UNFINISHED}'):
+    for path in folder.glob(f'.*{UNFINISHED}'):
         if path.is_dir():
             shutil.rmtree(path, ignore_errors=True)
         else:

@@ -49,11 +49,13 @@ class EngineChoice:
     """An engine, the precision it is to run at, and the model that it runs.
 
     :param precision: auto for that of the model.
+    :param cache_dir: where what it makes is kept; None: the usual place.
     """
 
     backend: BackendType
     precision: Precision
     folder: Path
+    cache_dir: Path | None = None
 
     @property
     def name(self) -> str:
@@ -94,7 +96,7 @@ class Outcome:
         return not self.broken
 
 
-def parse_engine(text: str, model: Path) -> EngineChoice:
+def parse_engine(text: str, model: Path, cache_dir: Path | None = None) -> EngineChoice:
     """Read ``onnxruntime`` or ``onnxruntime:int8`` and find its model.
 
     :param model: a model folder, or the folder that holds one for each precision.
@@ -113,7 +115,8 @@ def parse_engine(text: str, model: Path) -> EngineChoice:
         raise InvalidInput(
             f'{backend.value} cannot be compared; name an engine that runs networks'
         )
-    return EngineChoice(backend, precision, _model_folder(model.expanduser(), precision))
+    folder = _model_folder(model.expanduser(), precision)
+    return EngineChoice(backend, precision, folder, cache_dir)
 
 
 def picture_pairs(paths: Sequence[str]) -> list[PicturePair]:
@@ -207,6 +210,7 @@ def _engine(choice: EngineChoice, shape: Shape) -> EngineInterface:
         MASt3RRuntimeConfig(
             model=model.replace(variant=_described(choice).variant),
             runtime=RuntimeConfig(backend=choice.backend, call_timeout_s=3600.0),
+            cache_dir=choice.cache_dir,
         )
     )
 

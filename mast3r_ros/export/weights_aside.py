@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mast3r_ros.export.landing import UNFINISHED
+
 if TYPE_CHECKING:
     import onnx_ir as ir
 
@@ -56,7 +58,7 @@ def weights_aside(model: ir.Model, parent: Path) -> Iterator[LightGraph]:
     import onnx_ir as ir
 
     proto = ir.to_proto(model)
-    with tempfile.TemporaryDirectory(prefix='.weights_', dir=parent) as name:
+    with tempfile.TemporaryDirectory(prefix='.weights_', suffix=UNFINISHED, dir=parent) as name:
         folder = Path(name).resolve()
         onnx.external_data_helper.convert_model_to_external_data(
             proto, location=_WEIGHTS, size_threshold=_LEAST_BYTES

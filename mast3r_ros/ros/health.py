@@ -129,8 +129,8 @@ class Health:
 
     def _odometry_facts(self, session: Session) -> OdometryFacts | None:
         following = session.following
-        if following is None or following.odometry is None:
-            return None
+        if following is None or following.odometry is None or not following.needed:
+            return None  # while nobody wants to know where the camera is, nothing is subscribed to
         facts = following.odometry.facts()
         lately = self._lately('odometry', {'invalid': facts.invalid, 'missed': facts.missed})
         return replace(facts, invalid_lately=lately['invalid'], missed_lately=lately['missed'])

@@ -56,6 +56,8 @@ class OdometryInput:
         T = self._recent.nearest(stamp_ns, round(self._tolerance_s * 1e9))
         with self._lock:
             self._camera_frame = frame_id
+            if self._is_of_another():
+                return None
             if T is None:
                 self._counts['missed'] += 1
         return T
@@ -69,6 +71,8 @@ class OdometryInput:
         """Stop listening and forget what came."""
         self._subscriptions.close()
         self.reset()
+        with self._lock:
+            self._last_arrival_s = None
 
     def reset(self) -> None:
         """Forget what came."""
@@ -105,11 +109,24 @@ class OdometryInput:
                 self._counts['invalid'] += 1
                 self._problem = str(error)
             return
+        with self._lock:
+            self._last_arrival_s = time.monotonic()
+            self._child_frame = message.child_frame_id
+            if self._is_of_another():
+                self._counts['invalid'] += 1
+                self._problem = f'they are of {self._child_frame}, not of {self._camera_frame}'
+                return
         self._recent.add(stamp_ns, T_odometry_child @ self._T_child_camera)
         with self._lock:
             self._counts['received'] += 1
-            self._last_arrival_s = time.monotonic()
-            self._child_frame = message.child_frame_id
+
+    def _is_of_another(self) -> bool:
+        """Whether the poses are of another frame than the camera's, and nobody said how it lies.
+
+        A name that is not known, or empty, is taken for the camera's.
+        """
+        known = self._child_frame and self._camera_frame
+        return bool(known) and self._is_of_camera and self._child_frame != self._camera_frame
 
 
 def _resolved(node: LifecycleNode, topic: str) -> str:

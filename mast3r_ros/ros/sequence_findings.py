@@ -70,9 +70,9 @@ def about_odometry(now: OdometryFacts | None) -> Iterator[Finding]:
         yield Finding(Level.WARN, 'sequence', text)
     if now.child_frame and now.camera_frame and now.child_frame != now.camera_frame:
         text = (
-            f'{now.topic} is of {now.child_frame} and is taken for that of {now.camera_frame}; '
-            'set sequence.odometry_to_camera to where the camera is in it'
+            f'{now.topic} is of {now.child_frame} and not of {now.camera_frame}, so it is not '
+            'used; set sequence.odometry_to_camera to where the camera is in it'
         )
         yield Finding(Level.WARN, 'sequence', text)
-    if now.received and now.use is OdometryUse.POSES:
+    elif now.received and now.use is OdometryUse.POSES:
         yield Finding(Level.OK, 'sequence', f'poses are those of {now.topic}')

@@ -17,6 +17,7 @@ from mast3r_ros.ros import qos
 from mast3r_ros.ros.publishers import Publishers, message_class
 from mast3r_ros.sequence.follower import Follower
 from mast3r_ros.sequence.frames import TrackedFrame
+from mast3r_ros.sequence.sequence_map import LayingTime
 from mast3r_ros.sequence.voxel_map import MapCloud
 from mast3r_ros.wire.cloud_packing import CloudPacker
 from mast3r_ros.wire.message_fields import MessageFields, make_by_attributes
@@ -31,8 +32,7 @@ from mast3r_ros.wire.pose_fields import (
 from mast3r_ros.wire.sequence_topics import KEYFRAME, MAP, ODOMETRY, PATH, SEQUENCE_TOPICS
 from mast3r_ros.wire.stamps import header_fields
 
-_MOST_OF_THE_TIME = 0.1  # of the engine's thread, that map and path may take
-_LAYS_S = 0.02  # after a frame, that the map may be laid on for in any case
+_MOST_OF_THE_TIME = 0.1  # of the engine's thread, that sending map and path may take
 
 
 class SequenceOutputs:
@@ -47,7 +47,7 @@ class SequenceOutputs:
         self._config = config
         self._node = node
         self._next_summary_s = float('-inf')  # when map and path are due
-        self._laid_at_s = time.monotonic()
+        self._laying_time = LayingTime(time.monotonic())
         self._tf = _tf_publisher(node) if config.sequence.publish_tf else None
         self.publishers = Publishers(node, SEQUENCE_TOPICS, on_change, latched=[MAP])
 
@@ -65,10 +65,10 @@ class SequenceOutputs:
         """Publish what is news after a frame; in the engine's thread."""
         if found.T_world_camera is not None:
             self._publish_pose(found, view)
-        now_s = time.monotonic()
+        # Also while nobody wants the map: who asks for it later must not be given all that time.
+        budget_s = self._laying_time.after_frame(time.monotonic())
         if self._is_wanted(MAP):
-            follower.map.lay(max(_LAYS_S, _MOST_OF_THE_TIME * (now_s - self._laid_at_s)))
-            self._laid_at_s = time.monotonic()
+            follower.map.lay(budget_s)
         now_s = time.monotonic()
         if now_s >= self._next_summary_s:
             self._publish_summary(follower, found.stamp_ns)

@@ -62,7 +62,7 @@ class Checkpoint:
     def __init__(self, folder: Path, settings: str) -> None:
         self._folder = folder / FOLDER
         self._settings = settings
-        self._written: dict[int, tuple[int, bool, float]] = {}
+        self._written: dict[int, tuple[int, bool, float, bool]] = {}
 
     def write(
         self, keyframes: Keyframes, placed: list[TrackedFrame], done: int, last_stamp_ns: int
@@ -70,7 +70,12 @@ class Checkpoint:
         """Write what has changed."""
         self._folder.mkdir(exist_ok=True)
         for keyframe in keyframes:
-            version = (keyframe.opinions, keyframe.view is None, keyframe.camera.fx)
+            version = (
+                keyframe.opinions,
+                keyframe.view is None,
+                keyframe.camera.fx,
+                keyframe.is_calibrated,
+            )
             if self._written.get(keyframe.number) != version:
                 _replace(_file(self._folder, keyframe.number), _arrays_of(keyframe))
                 self._written[keyframe.number] = version

@@ -8,10 +8,46 @@ from __future__ import annotations
 import numpy as np
 
 from mast3r_ros.core.cameras import Matrix
+from mast3r_ros.core.products import Cloud
 from mast3r_ros.core.results import ScaleSource
 from mast3r_ros.core.views import View
 from mast3r_ros.sequence.frames import SequenceFrame, TrackedFrame, TrackingState
 from mast3r_ros.sequence.keyframe import Keyframe
+from mast3r_ros.sequence.pair_fit import PairFit
+
+_TURNS_AGREE_DEG = 5.0  # of what pictures tell and what is given; chance seldom gets so near
+
+
+def as_given(
+    frame: SequenceFrame, keyframe: Keyframe, cloud: Cloud | None, reason: str
+) -> TrackedFrame:
+    """Return a frame whose pose is given and whose pictures tell nothing against a keyframe.
+
+    :param cloud: its points in metres, where its own stereo pair shows them.
+    :param reason: why its pictures tell no pose.
+    """
+    assert frame.T_world_camera is not None
+    return TrackedFrame(
+        frame.view.stamp_ns,
+        TrackingState.GIVEN,
+        keyframe,
+        in_keyframe(keyframe, frame.T_world_camera),
+        cloud,
+        scale_source=keyframe.scale_source,
+        reason=reason,
+        covariance=np.zeros((6, 6)),
+    )
+
+
+def agreeing(fit: PairFit, frame: SequenceFrame) -> PairFit:
+    """Return a pair that is not believed where it tells another turn than two given poses."""
+    if fit.reason or frame.T_world_camera is None:
+        return fit
+    off = fit.T_keyframe_camera[:3, :3].T @ in_keyframe(fit.keyframe, frame.T_world_camera)[:3, :3]
+    turn_deg = float(np.degrees(np.arccos(np.clip((np.trace(off) - 1.0) / 2.0, -1.0, 1.0))))
+    if turn_deg < _TURNS_AGREE_DEG:
+        return fit
+    return PairFit(fit.keyframe, f'its turn is {turn_deg:.0f} degrees off the one that is given')
 
 
 class Expectation:
@@ -38,7 +74,7 @@ class Expectation:
             expected = self.last.T_world_camera
         if expected is None:
             return ()
-        return (np.asarray(np.linalg.inv(_in_keyframe(keyframe, expected))),)
+        return (np.asarray(np.linalg.inv(in_keyframe(keyframe, expected))),)
 
     def bridged(
         self, frame: SequenceFrame, keyframe: Keyframe, reason: str
@@ -54,7 +90,7 @@ class Expectation:
             frame.view.stamp_ns,
             TrackingState.BRIDGED,
             keyframe,
-            _in_keyframe(keyframe, expected),
+            in_keyframe(keyframe, expected),
             scale_source=keyframe.scale_source,
             reason=reason,
         )
@@ -73,7 +109,7 @@ class Expectation:
         return np.asarray(pose @ np.linalg.inv(before) @ now)
 
 
-def _in_keyframe(keyframe: Keyframe, T_world_camera: Matrix) -> Matrix:
+def in_keyframe(keyframe: Keyframe, T_world_camera: Matrix) -> Matrix:
     """Return a pose of the world in a keyframe, in its unit."""
     T = np.linalg.inv(keyframe.T_world_camera) @ T_world_camera
     T[:3, 3] /= keyframe.scale

@@ -15,6 +15,7 @@ from mast3r_ros.sequence.pair_fit import PairFit
 from mast3r_ros.sequence_config import SequenceConfig
 
 _START_PARALLAX_PX = 2.0  # of the grid; with less, a pair says little of the depth
+_START_STEP = 0.01  # of the depth; shorter ones tell no unit of length
 _START_COVERED = 0.6  # of the picture; with less of the first view in sight it must do
 _LEAST_DEPTH = 0.02  # of the picture, for a frame that others are to be followed against
 
@@ -27,18 +28,33 @@ def tells_depth(fit: PairFit) -> bool:
     return fit.keyframe.has_depth or far_enough
 
 
-def take_unit(fit: PairFit, T_keyframe_camera: Matrix) -> None:
-    """Give a keyframe whose depth is about to begin the metres of a pose that is given.
+def in_given_unit(fit: PairFit, T_keyframe_camera: Matrix) -> PairFit:
+    """Return a pair whose points begin the keyframe's depth in the unit of a pose that is given.
 
-    :param T_keyframe_camera: the pose, in metres.
+    Until the camera has moved far enough to tell that unit, the pair is left without points. The
+    keyframe itself keeps its unit, so that frames placed before stay where they are.
+
+    :param T_keyframe_camera: the pose, in the keyframe's unit.
     """
     keyframe = fit.keyframe
-    if keyframe.has_depth or not tells_depth(fit):
-        return
+    if keyframe.has_depth:
+        return fit
     length, found = (np.linalg.norm(T[:3, 3]) for T in (T_keyframe_camera, fit.T_keyframe_camera))
-    if length > 0.0 and found > 0.0:
-        keyframe.scale = float(length / found)
-        keyframe.scale_source = ScaleSource.STEREO_BASELINE  # two places a known way apart
+    if not (length > 0.0 and _tells_unit(fit, float(found))):
+        return replace(fit, cloud_1=None, cloud_2=None)
+    if fit.scale_source is ScaleSource.STEREO_BASELINE:  # from that very pose
+        return fit
+    # Two places a known way apart.
+    factor = float(length / found)
+    return replace(fit, scale_1=factor * fit.scale_1, scale_source=ScaleSource.STEREO_BASELINE)
+
+
+def _tells_unit(fit: PairFit, step: float) -> bool:
+    """Whether a step, in the unit of the pair's points, is long enough to be compared."""
+    if fit.cloud_1 is None or not fit.has_length or fit.parallax_px < _START_PARALLAX_PX:
+        return False
+    known = fit.cloud_1.depth[np.isfinite(fit.cloud_1.depth)]
+    return len(known) > 0 and step >= _START_STEP * float(np.median(known))
 
 
 def fuse(fit: PairFit, T_keyframe_camera: Matrix) -> None:

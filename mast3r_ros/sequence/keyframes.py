@@ -70,6 +70,18 @@ class Keyframes:
         source: ScaleSource,
     ) -> Keyframe:
         """Add a keyframe whose depth is in the world's unit, and follow against it."""
+        keyframe = self.made(view, T_world_camera, cloud, source)
+        self.take_in(keyframe)
+        return keyframe
+
+    def made(
+        self,
+        view: View,
+        T_world_camera: Matrix,
+        cloud: Cloud | None,
+        source: ScaleSource,
+    ) -> Keyframe:
+        """Return the keyframe that would come next; it is one once it is taken in."""
         grid, depth, weight = _depth_of(view, cloud)
         keyframe = Keyframe(
             len(self._all),
@@ -87,10 +99,16 @@ class Keyframes:
         if not keyframe.is_calibrated and self.unknown.goes_by_points:
             empty = np.full((*depth.shape, 2), np.nan, np.float32)
             keyframe.slopes = empty if cloud is None else slopes_of(cloud.points)
-        self._all.append(keyframe)
-        self.refer_to(keyframe)
-        self._let_go()
         return keyframe
+
+    def take_in(self, keyframe: Keyframe) -> None:
+        """Follow against a keyframe, which may be one that was only made as yet."""
+        is_new = keyframe.number == len(self._all)
+        if is_new:
+            self._all.append(keyframe)
+        self.refer_to(keyframe)
+        if is_new:
+            self._let_go()
 
     def add_after(
         self,

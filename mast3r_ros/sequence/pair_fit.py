@@ -161,9 +161,12 @@ class _Judge:
         return fit if reason else _checked_scale(fit)
 
     def _is_surprise(self, motion: Motion) -> bool:
-        """Whether the pose lies far from all that were expected."""
+        """Whether the pose lies far from all that were expected; depth must tell it."""
         pair, camera = self.pair, self.camera
-        points = (pair.rays_2 * pair.z_2[:, None])[motion.inliers]
+        seen = motion.inliers & np.isfinite(pair.z_2)
+        if not self.keyframe.has_depth or not seen.any():
+            return False
+        points = (pair.rays_2 * pair.z_2[:, None])[seen]
         found = camera.project(transform(motion.T_b_a, points))
         gaps = []
         for start in self.starts:
@@ -175,6 +178,8 @@ class _Judge:
 def _checked_scale(fit: PairFit) -> PairFit:
     """Doubt a metric network whose metres change from one pair to the next."""
     if fit.scale_source is not ScaleSource.MODEL or not np.isfinite(fit.scale_1):
+        return fit
+    if fit.keyframe.scale_source is ScaleSource.STEREO_BASELINE:  # those metres are not its own
         return fit
     change = abs(np.log(max(fit.scale_1 * fit.keyframe.scale, 1e-9)))
     if change < _MAX_LOG_SCALE:

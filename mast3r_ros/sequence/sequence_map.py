@@ -19,7 +19,26 @@ from mast3r_ros.sequence_config import SequenceConfig
 _AUTO_VOXEL = 0.005  # of the typical depth of the first keyframe
 _SLICE = 1 << 14  # points laid at a time: some hundredths of a second in a large map
 
+_SHARE_OF_THE_TIME = 0.1  # of the engine's thread, that laying may take
+_LAYS_S = 0.02  # after a frame, in any case
+_LAYS_MOST_S = 0.1  # after a frame; the engine's thread is to be seen alive
+
 _Place = tuple[Matrix, float]  # a pose in the world, and the scale
+
+
+class LayingTime:
+    """How long a map may be laid on after each frame, so that the frames come first.
+
+    :param now_s: as of a clock that never goes back.
+    """
+
+    def __init__(self, now_s: float) -> None:
+        self._before_s = now_s
+
+    def after_frame(self, now_s: float) -> float:
+        """Return a share of the time since the frame before, within limits; ask at every frame."""
+        since_s, self._before_s = now_s - self._before_s, now_s
+        return min(_LAYS_MOST_S, max(_LAYS_S, _SHARE_OF_THE_TIME * since_s))
 
 
 class SequenceMap:

@@ -18,10 +18,10 @@ from mast3r_ros.errors import InvalidInput
 from mast3r_ros.sequence.answers import Answers
 from mast3r_ros.sequence.covariance import covariance_of
 from mast3r_ros.sequence.dynamic_pixels import DynamicPixels
-from mast3r_ros.sequence.expectation import Expectation
+from mast3r_ros.sequence.expectation import Expectation, agreeing, as_given, in_keyframe
 from mast3r_ros.sequence.flow_gate import FlowGate
 from mast3r_ros.sequence.frames import SequenceFrame, TrackedFrame, TrackingState
-from mast3r_ros.sequence.growth import fuse, in_world_unit, is_news, take_unit
+from mast3r_ros.sequence.growth import fuse, in_given_unit, in_world_unit, is_news
 from mast3r_ros.sequence.keyframe import Keyframe
 from mast3r_ros.sequence.keyframes import Keyframes
 from mast3r_ros.sequence.pair_fit import PairFit, fit_pair
@@ -125,12 +125,16 @@ class Tracker:
         with _timed(timing_ms, 'follow'):
             for number, keyframe in enumerate(self._candidates(frame)):
                 fit = self._fit(frame, keyframe, own, timing_ms, again=number > 0)
+                if number > 0:
+                    fit = agreeing(fit, frame)
                 if fit.reason:
                     reasons.append(fit.reason)
                     continue
                 return self._accepted(frame, fit, own, again=number > 0, timing_ms=timing_ms)
         if frame.T_world_camera is not None:
-            return replace(self._start(frame, own), reason=reasons[0])
+            shown = own.at(for_tracking=False)
+            cloud = None if shown is None else shown.cloud_1
+            return as_given(frame, self.keyframes.current, cloud, reasons[0])
         bridged = self._expectation.bridged(frame, self.keyframes.current, reasons[0])
         if bridged is not None:
             return bridged
@@ -140,22 +144,30 @@ class Tracker:
         """Yield the last keyframe, and what else a lost frame may be found against."""
         current = self.keyframes.current
         yield current
-        if frame.T_world_camera is not None:
-            return
         last = self._expectation.last
         if not self._expectation.is_lost and last is not None and not last.is_keyframe:
             promoted = self._promote(last)
             if promoted is not None:
                 yield promoted
-        yield from self.keyframes.alike(frame.view, self.config.relocalise_candidates)
+        if frame.T_world_camera is None:
+            yield from self.keyframes.alike(frame.view, self.config.relocalise_candidates)
 
     def _promote(self, last: TrackedFrame) -> Keyframe | None:
         """Make the frame before a keyframe: the last keyframe may be too far away by now."""
-        keyframe = last.keyframe
+        keyframe, cloud, pose = last.keyframe, last.cloud, last.T_world_camera
         T, view = last.T_keyframe_camera, self._expectation.last_view
-        if last.cloud is None or keyframe is None or T is None or view is None:
+        if keyframe is None or T is None or pose is None or view is None:
             return None
-        cloud = self._sizes.whole(view, keyframe, last.cloud)
+        if cloud is not None and last.matches:
+            cloud = self._sizes.whole(view, keyframe, cloud)
+        if last.state is TrackingState.GIVEN:
+            # Its place needs no match, so it is taken in only once a frame has matched it:
+            # else each picture in the dark would become a keyframe.
+            self._has_given = True
+            source = ScaleSource.NONE if cloud is None else last.scale_source
+            return self.keyframes.made(view, pose, cloud, source)
+        if cloud is None:
+            return None
         return self.keyframes.add_after(keyframe, view, T, cloud, last.scale_source)
 
     def _fit(
@@ -229,21 +241,20 @@ class Tracker:
         again: bool,
         timing_ms: dict[str, float],
     ) -> TrackedFrame:
-        keyframe, given = fit.keyframe, frame.T_world_camera
+        keyframe, is_given = fit.keyframe, frame.T_world_camera is not None
         T_keyframe_camera = fit.T_keyframe_camera
         state = TrackingState.RELOCALISED if again else TrackingState.TRACKED
-        if given is not None:
+        if frame.T_world_camera is not None:
             state = TrackingState.GIVEN
-            T_keyframe_camera = np.linalg.inv(keyframe.T_world_camera) @ given
-            if frame.view.camera is None:
-                take_unit(fit, T_keyframe_camera)
-            T_keyframe_camera[:3, 3] /= keyframe.scale
+            T_keyframe_camera = in_keyframe(keyframe, frame.T_world_camera)
+            if not own.is_stereo:
+                fit = in_given_unit(fit, T_keyframe_camera)
         with _timed(timing_ms, 'fuse'):
-            self.keyframes.refer_to(keyframe)
+            self.keyframes.take_in(keyframe)
             if not own.is_stereo:
                 fuse(fit, T_keyframe_camera)
             cloud = in_world_unit(fit, keyframe)
-            if given is None and not keyframe.has_depth:
+            if not is_given and not keyframe.has_depth:
                 # So little parallax has no length yet, and each pair would choose another unit.
                 T_keyframe_camera[:3, 3], cloud = 0.0, None
         found = TrackedFrame(
@@ -255,7 +266,7 @@ class Tracker:
             scale_source=keyframe.scale_source,
             matches=int(fit.inliers),
             inlier_share=fit.share,
-            covariance=np.zeros((6, 6)) if given is not None else covariance_of(fit),
+            covariance=np.zeros((6, 6)) if is_given else covariance_of(fit),
         )
         found = self._with_dynamic(found, frame, timing_ms)
         if is_news(fit, cloud, self.config):
@@ -266,7 +277,7 @@ class Tracker:
                 added.hide(found.dynamic)
                 if found.covariance is not None:
                     added.covariance = found.covariance
-                self._has_given |= given is not None
+                self._has_given |= is_given
                 if not self._has_given:  # given poses are not to be moved
                     self.keyframes.close_loops(added)
             found = replace(found, keyframe=added, T_keyframe_camera=np.eye(4), is_keyframe=True)

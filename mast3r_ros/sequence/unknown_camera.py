@@ -162,7 +162,17 @@ class UnknownCamera:
         return replace(result, cloud_1=cloud_1, cloud_2=cloud_2)
 
     def settle(self, camera: Camera) -> None:
-        """Believe in a camera that somebody calibrated."""
+        """Believe in a camera that somebody calibrated.
+
+        :raises InvalidInput: it is of another size than the pictures before.
+        """
+        known = self._camera
+        if known is not None and (camera.width, camera.height) != (known.width, known.height):
+            raise InvalidInput(
+                f'the pictures followed without calibration are {known.width}x{known.height}, and '
+                f'one with calibration is {camera.width}x{camera.height}; give all of them one '
+                'size, or begin a new sequence'
+            )
         self._camera, self._is_settled, self._is_given = camera, True, True
 
     def _decide(self) -> None:

@@ -20,7 +20,7 @@ _FARTHEST_M = 1e7
 def decode_odometry(message: Any) -> tuple[int, Matrix]:
     """Return the stamp in nanoseconds and the pose of the child frame, as 4x4.
 
-    :raises InvalidInput: a number is none, or the quaternion has not length 1.
+    :raises InvalidInput: a number is none, the quaternion has not length 1, or there is no stamp.
     """
     at, turn = message.pose.pose.position, message.pose.pose.orientation
     place = np.array([at.x, at.y, at.z], np.float64)
@@ -37,7 +37,10 @@ def decode_odometry(message: Any) -> tuple[int, Matrix]:
         )
     T = np.eye(4)
     T[:3, :3], T[:3, 3] = rotation_of(quaternion), place
-    return stamp_ns(message.header.stamp), T
+    at_ns = stamp_ns(message.header.stamp)
+    if at_ns == 0:
+        raise InvalidInput('the stamp is 0; the time at which the pose was measured is needed')
+    return at_ns, T
 
 
 def pose_of_numbers(name: str, numbers: Sequence[float]) -> Matrix:

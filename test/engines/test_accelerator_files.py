@@ -165,6 +165,23 @@ def test_the_command_writes_them_beside_a_new_or_an_old_model(
     assert 'write the graphs for accelerators without --target' in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ('words', 'sentence'),
+    [
+        (['--with-preprocessing', '60x30'], 'a picture of 60x30 becomes none of the sizes of'),
+        (['--with-matching'], 'has no descriptors, so there is nothing to match'),
+    ],
+)
+def test_what_cannot_be_made_is_said_before_a_new_model_is_exported(
+    words: list[str], sentence: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    checkpoint = save_small_checkpoint(tmp_path / 'small.pth')
+    start = ['--checkpoint', str(checkpoint), '--size', '48x32', '--made-up']
+    assert main([*start, '--output', str(tmp_path / 'model'), *words]) == 1
+    assert sentence in capsys.readouterr().err
+    assert not (tmp_path / 'model').exists()
+
+
 def test_a_size_that_no_picture_becomes_is_named() -> None:
     with pytest.raises(InvalidInput, match=r'160x90 becomes none .* which has 112x84; export'):
         wanted_graphs(ModelFolder.open(quick_model()), [(160, 90)], with_matching=False)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +18,17 @@ pytest.importorskip('nncf', reason='needs nncf')
 
 import onnx
 from network_engines import EngineClass, pictures, relative_error, settings
-from tiny_model import QUICK_SHAPE, quick_model
+from tiny_model import QUICK, QUICK_SHAPE, quick_model
 
-from mast3r_ros.config import Precision
+from mast3r_ros.config import ModelVariant, Precision
 from mast3r_ros.engines.onnxruntime_engine.engine import ProcessorEngine
 from mast3r_ros.engines.openvino_engine.engine import OpenVinoEngine
 from mast3r_ros.engines.openvino_engine.model_choice import choose_model
-from mast3r_ros.errors import InvalidInput
+from mast3r_ros.errors import InvalidInput, ModelError
 from mast3r_ros.export.calibration import sample_stages
-from mast3r_ros.export.exporter import ExportRequest
+from mast3r_ros.export.exporter import ExportRequest, export_model
+from mast3r_ros.export.source import ModelSource
+from mast3r_ros.models.checkpoints import Checkpoint
 from mast3r_ros.models.description import STAGES
 from mast3r_ros.models.folder import ModelFolder
 
@@ -114,3 +117,15 @@ def test_stages_are_sampled_once_a_view_and_once_a_pair() -> None:
 def test_pictures_are_for_int8_alone(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match='only int8 is calibrated; leave out --calibrate'):
         ExportRequest(None, [], Precision.FP16, tmp_path, pictures=[pictures()])
+
+
+def test_a_calibrated_model_refuses_another_size_at_once(folder: Path, tmp_path: Path) -> None:
+    model = Path(shutil.copytree(folder, tmp_path / 'model'))
+    before = sorted(path.name for path in model.iterdir())
+    sources = ModelFolder.open(model).description.sources
+    source = ModelSource(Checkpoint(QUICK, {}, sources), ModelVariant.DUNE_VIT_SMALL)
+    sizes = [((84, 84), (84, 84))]
+    request = ExportRequest(source, sizes, Precision.INT8, model, pictures=[pictures()])
+    with pytest.raises(ModelError, match='lacks 84x84, and a calibrated model takes no more'):
+        export_model(request)
+    assert sorted(path.name for path in model.iterdir()) == before

@@ -162,14 +162,23 @@ def test_a_model_in_a_shorter_format_is_held_to_the_limits_of_that_format(
         assert engine.self_check()['pts3d_1'].p50 > 1e-3
 
 
-def test_a_rebuilt_engine_of_tensorrt_is_checked_anew(tmp_path: Path) -> None:
+def test_on_a_card_every_load_is_checked(tmp_path: Path) -> None:
     with simulated_world(tmp_path) as world:
         TensorRtEngine(world.settings(quick_model())).close()
         world.tensorrt.spoil['points_1'] = 0.5
-        TensorRtEngine(world.settings(quick_model())).close()  # it passed before
-        world.engine_files()[0].unlink()
         with pytest.raises(EngineUnavailable, match='pts3d_1 by'):
             TensorRtEngine(world.settings(quick_model()))
+
+
+def test_a_captured_graph_that_answers_the_pair_before_is_refused_at_load(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with simulated_world(tmp_path) as world:
+        launched = []
+        monkeypatch.setattr(world.card, 'launch', lambda *graph: launched.append(graph))
+        with pytest.raises(EngineUnavailable, match='it has the answer of the one before'):
+            TensorRtEngine(world.settings(quick_model()))
+        assert launched
 
 
 @pytest.mark.parametrize('head', ['points_1', 'points_2', 'descriptors_1', 'descriptors_2'])

@@ -15,6 +15,7 @@ pytest.importorskip('torch', reason='needs torch')
 pytest.importorskip('onnxscript', reason='needs onnxscript')
 pytest.importorskip('onnxruntime', reason='needs onnxruntime')
 
+from network_engines import KEPT
 from tiny_model import QUICK_SHAPE, quick_model
 
 from mast3r_ros.config import Precision
@@ -34,7 +35,7 @@ from mast3r_ros.models.description import DESCRIPTION_FILE, ModelDescription
 
 
 def choice(precision: Precision = Precision.FP32) -> EngineChoice:
-    return parse_engine('onnxruntime', quick_model(precision=precision))
+    return parse_engine('onnxruntime', quick_model(precision=precision), KEPT)
 
 
 @pytest.fixture(scope='module')
@@ -62,6 +63,12 @@ def test_an_engine_agrees_with_itself() -> None:
     assert set(outcome.figures.errors.values()) == {0.0}
     assert not outcome.real_pictures
     assert outcome.details['pictures'] == 'built-in pair'
+
+
+def test_what_engines_keep_goes_into_the_cache_folder_that_is_given(tmp_path: Path) -> None:
+    with_cache = parse_engine('onnxruntime', quick_model(), tmp_path)
+    assert validate(with_cache, with_cache, [], Limits()).passed
+    assert list((tmp_path / 'checks').iterdir())
 
 
 def test_eight_bits_differ_a_little_in_every_output(int8_outcome: Outcome) -> None:

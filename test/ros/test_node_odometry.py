@@ -132,11 +132,29 @@ def test_silence_and_stamps_of_another_clock_are_said(world):
     world.told('sequence', 'sequence.odometry_tolerance_s')
 
 
-def test_a_body_that_is_taken_for_the_camera_is_said(world):
+def test_the_odometry_of_another_body_is_not_taken_for_the_camera_s(world):
     drone, wheels = followed(world, **{'sequence.odometry_to_camera': [0.0] * 6})
     wheels.tell(0)
     drone.fly(stop=1)
-    world.told('sequence', 'is of body and is taken for that of optical', 'odometry_to_camera')
+    world.told('sequence', 'is of body and not of optical', 'odometry_to_camera')
+    assert drone.following.odometry.nearest(10**9 + drone.shots[0].stamp_ns, 'optical') is None
+    wheels.tell(1)
+    assert wheels.facts.invalid == 1
+    drone.fly(1, 2)
+    assert drone.following.now.state.value == 'tracked'
+
+
+def test_while_nobody_asks_where_the_camera_is_no_odometry_is_missed(world):
+    drone, wheels = followed(world)
+    wheels.tell(0)
+    points = world.listen('points')
+    world.leave(drone.heard['odometry'])
+    until(lambda: not drone.following.needed, 'nobody wants the odometry')
+    until(lambda: wheels.facts.silent_s is None, 'what came is forgotten')
+    world.forget_reports()
+    until(lambda: len(world.reports('sequence')) > 1, 'two reports')
+    assert not any('odometry' in item.message for item in world.reports('sequence'))
+    assert points is not None
 
 
 def test_a_camera_that_is_somewhere_impossible_is_refused_at_the_start(world):

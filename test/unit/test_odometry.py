@@ -50,9 +50,18 @@ def test_of_one_stamp_the_latest_counts():
 
 def test_time_that_goes_back_begins_anew():
     kept = recent(10_000, 10_010)
-    kept.add(50 * MS, place(50))
+    for stamp in (50, 60, 70):
+        kept.add(stamp * MS, place(stamp))
     assert x_of(kept.nearest(10_000 * MS, MS)) is None
     assert x_of(kept.nearest(50 * MS, MS)) == 50
+
+
+@pytest.mark.parametrize('odd_ms', [50, 90_000])
+def test_one_odd_stamp_costs_nothing_but_itself(odd_ms):
+    kept = recent(10_000, 10_010, odd_ms, 10_020, odd_ms, 10_030, odd_ms, 10_040)
+    for stamp in (10_000, 10_010, 10_020, 10_030, 10_040):
+        assert x_of(kept.nearest(stamp * MS, 0)) == stamp
+    assert x_of(kept.nearest(odd_ms * MS, 0)) is None
 
 
 def test_only_so_many_are_kept():
@@ -69,6 +78,13 @@ def message(place=(1.0, 2.0, 3.0), quaternion=(0.0, 0.0, 0.0, 1.0), sec=5):
     )
     stamp = SimpleNamespace(sec=sec, nanosec=7)
     return SimpleNamespace(header=SimpleNamespace(stamp=stamp), pose=SimpleNamespace(pose=pose))
+
+
+def test_a_message_without_a_stamp_is_refused_in_words():
+    told = message()
+    told.header.stamp.sec = told.header.stamp.nanosec = 0
+    with pytest.raises(InvalidInput, match='the stamp is 0'):
+        decode_odometry(told)
 
 
 def test_a_message_becomes_a_stamp_and_a_pose():

@@ -109,6 +109,17 @@ def test_only_what_changed_is_written_again(tmp_path):
     assert files[1].read_bytes() != b'older'
 
 
+def test_a_keyframe_whose_camera_is_settled_is_written_again(tmp_path):
+    unsure = dataclasses.replace(keyframe(0), is_calibrated=False)
+    placed = [TrackedFrame(5, TrackingState.TRACKED, unsure, np.eye(4))]
+    checkpoint = Checkpoint(tmp_path, '')
+    checkpoint.write(Store([unsure], []), placed, 1, 5)
+    unsure.is_calibrated = True
+    checkpoint.write(Store([unsure], []), placed, 2, 6)
+    (back,) = read_checkpoint(tmp_path).keyframes
+    assert back.is_calibrated
+
+
 def test_without_a_checkpoint_there_is_nothing_and_a_damaged_one_is_said(tmp_path):
     assert read_checkpoint(tmp_path) is None
     (tmp_path / FOLDER).mkdir()

@@ -10,7 +10,7 @@ from mast3r_ros.core.cameras import Camera
 from mast3r_ros.core.views import Grid, View
 from mast3r_ros.sequence import sequence_map
 from mast3r_ros.sequence.keyframe import Keyframe
-from mast3r_ros.sequence.sequence_map import SequenceMap
+from mast3r_ros.sequence.sequence_map import LayingTime, SequenceMap
 from mast3r_ros.sequence.voxel_map import VoxelMap
 from mast3r_ros.sequence_config import SequenceConfig
 
@@ -269,3 +269,10 @@ def test_a_single_keyframe_is_laid_once_it_is_no_more_the_last(small_slices):
     store.append(keyframe(1))
     assert not scene.lay(0.0)
     assert len(scene.cloud()) > 0
+
+
+def test_who_asks_late_for_the_map_is_given_no_more_than_a_moment_a_frame():
+    time = LayingTime(100.0)
+    assert time.after_frame(700.0) == pytest.approx(0.1)  # nothing came for minutes
+    assert time.after_frame(700.5) == pytest.approx(0.05)
+    assert time.after_frame(700.51) == pytest.approx(0.02)

@@ -476,17 +476,75 @@ def test_a_calibration_that_comes_late_is_taken():
     assert accuracy([*early, *late], shots).summary()['ate_m'].rmse < 0.04
 
 
-def test_poses_that_are_given_make_the_map_metric_without_calibration_too():
+@pytest.mark.parametrize('metric', [False, True])
+def test_poses_that_are_given_make_the_map_metric_without_calibration_too(metric):
     shots = sideways()[:8]
-    with tracker(shots, scale=0.3) as (following, _):
+    with tracker(shots, scale=0.3, metric=metric) as (following, _):
         tracked = [
             following.track(bare(s, n, T_world_camera=np.linalg.inv(s.T_camera_world)))
             for n, s in enumerate(shots)
         ]
     assert states(tracked) == {TrackingState.GIVEN}
+    assert not any(item.reason for item in tracked)
     assert np.nanmedian(tracked[-1].cloud.depth) == pytest.approx(
         np.nanmedian(shots[-1].depth), rel=0.15
     )
+
+
+@pytest.mark.parametrize('calibrated', [False, True])
+def test_the_unit_of_given_poses_moves_no_frame_that_was_placed_before(calibrated):
+    steps = [SCENE.look(small_camera(), placed(0.004 * n)) for n in range(3)]
+    shots, made = [*steps, *sideways()[2:6]], frame if calibrated else bare
+    with tracker(shots, scale=0.3) as (following, _):
+        tracked = [
+            following.track(made(s, n, T_world_camera=np.linalg.inv(s.T_camera_world)))
+            for n, s in enumerate(shots)
+        ]
+    assert all(item.cloud is None for item in tracked[:3])  # they tell no unit
+    assert accuracy(tracked, shots, with_scale=False).ate_m.max() < 1e-9
+    true = np.nanmedian(shots[-1].depth)
+    assert np.nanmedian(tracked[-1].cloud.depth) == pytest.approx(true, rel=0.15)
+
+
+@pytest.mark.parametrize('calibrated', [False, True])
+def test_a_mere_turn_gives_no_unit_to_poses_that_are_given(calibrated):
+    turns = [SCENE.look(small_camera(), placed(1e-4 * n, 0.0, 0.0, 9.0 * n)) for n in range(4)]
+    made = frame if calibrated else bare
+    with tracker(turns, scale=0.3) as (following, _):
+        tracked = [
+            following.track(made(s, n, T_world_camera=np.linalg.inv(s.T_camera_world)))
+            for n, s in enumerate(turns)
+        ]
+    assert states(tracked) == {TrackingState.GIVEN}
+    assert all(item.cloud is None for item in tracked)
+    assert not any(item.has_depth for item in following.keyframes)
+
+
+def test_given_poses_in_the_dark_add_no_keyframes_and_those_of_a_new_place_do():
+    dark = [Scene(5).look(small_camera(), placed(30.0 * n, 9.0 * n)) for n in (1, -1, 2, -2)]
+    new = [SCENE.look(small_camera(), placed(8.0 + 0.1 * n)) for n in range(3)]
+    shots = [*sideways()[:3], *dark, *new]
+    with tracker(shots) as (following, _):
+        tracked, counts = [], []
+        for n, shot in enumerate(shots):
+            pose = np.linalg.inv(shot.T_camera_world)
+            tracked.append(following.track(frame(shot, n, T_world_camera=pose)))
+            counts.append(len(following.keyframes))
+    assert states(tracked) == {TrackingState.GIVEN}
+    assert counts[2] == counts[7]  # the dark, and the first picture of the new place
+    assert counts[8] > counts[7]
+    assert all(item.reason for item in tracked[3:8])
+    assert not any(item.reason for item in tracked[8:])
+    assert accuracy(tracked, shots, with_scale=False).ate_m.max() < 1e-9
+
+
+def test_before_there_is_depth_no_place_is_a_surprise():
+    enough = SequenceConfig(still_px=0.0, min_inliers=16)
+    with tracker(sideways()[:2], enough) as (following, _):
+        _, second = (following.track(frame(shot, n)) for n, shot in enumerate(sideways()[:2]))
+    config = enough.replace(min_inliers=int(second.matches / 1.3))
+    _, tracked = follow(sideways()[:2], config)
+    assert tracked[1].state is TrackingState.TRACKED
 
 
 def test_frames_of_another_size_need_a_calibration_of_their_own():
@@ -495,6 +553,18 @@ def test_frames_of_another_size_need_a_calibration_of_their_own():
         following.track(bare(large, 0))
         with pytest.raises(InvalidInput, match='160x120, then 120x100'):
             following.track(bare(small, 1))
+
+
+def test_a_late_calibration_of_another_size_is_refused_and_changes_nothing():
+    shots, other = sideways()[:4], SCENE.look(small_camera(120, 100))
+    with tracker([*shots, other]) as (following, _):
+        early = [following.track(bare(shot, n)) for n, shot in enumerate(shots[:3])]
+        with pytest.raises(InvalidInput, match='160x120, and one with calibration is 120x100'):
+            following.track(frame(other, 3))
+        assert following.keyframes.unknown.is_believed_in
+        assert {item.camera.width for item in following.keyframes} == {160}
+        assert following.track(bare(shots[3], 4)).state is TrackingState.TRACKED
+    assert TrackingState.LOST not in states(early)
 
 
 def test_a_stereo_pair_without_calibration_is_refused_in_words():

@@ -48,7 +48,7 @@ class CoreMlEngine(NetworkEngine):
             self._library, config.cache_folder, index.weights, self._units, self.kept_sizes
         )
         self._warm_up()
-        self._check_at_load(config)
+        self._check_at_load(config, keep=False)
 
     def describe(self) -> EngineInfo:
         """Say what runs and on what, and that nobody has seen it run there."""

@@ -45,7 +45,7 @@ class OnnxRuntimeEngine(NetworkEngine):
         self._sessions = Sessions(self._library, provider, self._num_threads, self.kept_sizes)
         self._run_options = self._library.RunOptions()
         self._warm_up()
-        self._check_at_load(config)
+        self._check_at_load(config, keep=provider.is_processor)
 
     def to_host(self, value: Any) -> NDArray[Any]:
         """Return a stage's output as an array in this process's memory."""

@@ -36,7 +36,7 @@ class OpenVinoEngine(NetworkEngine):
         self._rest = Precision.BF16 if in_bf16 else Precision.FP32
         self._stages = CompiledStages(core, self._rest, self._num_threads, self.kept_sizes)
         self._warm_up()
-        self._check_at_load(config)
+        self._check_at_load(config, keep=True)
 
     def describe(self) -> EngineInfo:
         """Say what runs and on what."""

@@ -52,6 +52,8 @@ class TensorRtEngine(NetworkEngine):
     one made.
     """
 
+    replays_pairs = True
+
     def __init__(
         self,
         config: MASt3RRuntimeConfig | None = None,
@@ -76,7 +78,7 @@ class TensorRtEngine(NetworkEngine):
                 needed = needed_stages(folder, self._model)
                 self._build_missing(needed, tell)
                 self._warm_up()
-                self._check_at_load(config, *self._store.identities(needed))
+                self._check_at_load(config, keep=False)
         except BaseException:
             self._give_back()
             raise

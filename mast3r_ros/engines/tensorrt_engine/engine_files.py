@@ -93,14 +93,6 @@ class EngineFiles:
                 _log.warning('%s is built anew: %s', path, error)
             return None
 
-    def identity(self, stage: str, shape_1: Shape, shape_2: Shape) -> str:
-        """Return what tells the file of a stage from one that takes its place; none where none."""
-        try:
-            found = self.path(stage, shape_1, shape_2).stat()
-        except OSError:
-            return ''
-        return f'{stage} {found.st_size} {found.st_mtime_ns}'
-
     def write(
         self,
         stage: str,

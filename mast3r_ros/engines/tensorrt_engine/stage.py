@@ -78,6 +78,7 @@ class Stage:
         """Tell where the stage may keep what lies between its layers; nothing may be queued."""
         self._context.set_device_memory(address, nbytes)
         self._places['scratch'] = address
+        self.runs = 0  # it may set itself up anew
 
     def queue(self) -> None:
         """Queue one run; the first lets TensorRT set itself up and may be no part of a graph."""

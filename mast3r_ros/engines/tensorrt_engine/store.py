@@ -88,10 +88,6 @@ class EngineStore:
         """Return those stages for which no usable file is there."""
         return [each for each in wanted if self.files.read(*each) is None]
 
-    def identities(self, wanted: Sequence[Wanted]) -> list[str]:
-        """Return what tells the files of stages from those that a later build writes."""
-        return [self.files.identity(*each) for each in wanted]
-
     def forget(self, wanted: Sequence[Wanted]) -> None:
         """Remove the files of stages, so that they are built anew."""
         for each in wanted:
