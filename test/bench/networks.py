@@ -57,7 +57,7 @@ def _stages_row(path: Path) -> Row:
             lambda: engine.infer(*pair),
             lambda: session.run(None, images),
             other_name='one whole graph, raw',
-            rounds=5,
+            rounds=3,
             goal=0.97,
             facts={'weights': 'made up'},
         )

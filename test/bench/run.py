@@ -19,7 +19,8 @@ from side_by_side import Missing, Row
 
 # A new group of comparisons is a module here with a function rows().
 GROUPS = ('matching', 'geometric', 'wire', 'node', 'networks', 'package')
-ON_REQUEST = ('stereo_batch', 'two_sizes')  # those that ask a question which is answered
+# Those that ask a question which is answered.
+ON_REQUEST = ('matching_modes', 'stereo_batch', 'two_sizes')
 
 
 def main() -> int:
@@ -36,9 +37,11 @@ def main() -> int:
     start = time.monotonic()
     for name in arguments.groups or GROUPS:
         print(f'[{name}]', flush=True)
+        began = time.monotonic()
         for row in importlib.import_module(name).rows():
             rows.append(row)
             print(line(row), flush=True)
+        print(f'  ({name}: {time.monotonic() - began:.0f} s)', flush=True)
     _write(arguments.output, rows)
     picture = arguments.output.with_suffix('.png')
     print(
