@@ -3,9 +3,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -32,6 +30,7 @@ from mast3r_ros.core.results import (
     match_outputs,
 )
 from mast3r_ros.core.scale import Scale, ScaleKeeper
+from mast3r_ros.core.spent_time import timed
 from mast3r_ros.core.views import Grid, View
 
 _CLOUDS = Product.CLOUD_1 | Product.CLOUD_2
@@ -65,14 +64,14 @@ class PairProcessor:
         views = (pair.view_1, pair.view_2)
         features = self._encode(engine, views, timing_ms)
         try:
-            with _timed(timing_ms, 'decode'):
+            with timed(timing_ms, 'decode'):
                 result = engine.decode([(features[0], features[1], pair.T_2_1)], outputs)[0]
         finally:
             self._keep(engine, views, features)
         check_result(result, outputs)
-        with _timed(timing_ms, 'match'):
+        with timed(timing_ms, 'match'):
             found = self._match(engine, result, wanted, pair)
-        with _timed(timing_ms, 'postprocess'):
+        with timed(timing_ms, 'postprocess'):
             scale = self._scale(result, pair, found, wanted)
             cloud_1 = self._cloud_1(result, pair, scale) if wanted & Product.CLOUD_1 else None
             cloud_2 = self._cloud_2(result, scale) if wanted & Product.CLOUD_2 else None
@@ -113,9 +112,9 @@ class PairProcessor:
         known = [self.features.get(engine, view, for_tracking=small) for view in views]
         missing = [view for view, item in zip(views, known, strict=True) if item is None]
         prepare = engine.prepare_for_tracking if small else engine.prepare
-        with _timed(timing_ms, 'preprocess'):
+        with timed(timing_ms, 'preprocess'):
             grids = [prepare(view) for view in missing]
-        with _timed(timing_ms, 'encode'):
+        with timed(timing_ms, 'encode'):
             fresh = iter(engine.encode(grids) if grids else ())
         return [next(fresh) if item is None else item for item in known]
 
@@ -196,10 +195,3 @@ def _in_input_pixels(
         confidence_kind=found.confidence_kind,
         points=points,
     )
-
-
-@contextmanager
-def _timed(timing_ms: dict[str, float], stage: str) -> Iterator[None]:
-    start = time.perf_counter()
-    yield
-    timing_ms[stage] = (time.perf_counter() - start) * 1e3

@@ -25,10 +25,12 @@ from mast3r_ros.core.memory import give_back_memory
 from mast3r_ros.core.postprocess import descriptors, points
 from mast3r_ros.core.preprocessing import GridPlan, to_grid
 from mast3r_ros.core.results import FloatArray, InferenceResult, Output, ScaleSource
+from mast3r_ros.core.spent_time import timed
 from mast3r_ros.core.views import Grid, View
-from mast3r_ros.engines.network_features import NetworkFeatures
+from mast3r_ros.engines.network_features import NetworkFeatures, features_of
 from mast3r_ros.engines.network_size import (
     certain_shapes,
+    check_pair,
     check_settings_shape,
     plan_for_tracking,
     plan_view,
@@ -44,7 +46,6 @@ from mast3r_ros.errors import (
 )
 from mast3r_ros.models.description import DECODER, ENCODER, Shape
 from mast3r_ros.models.folder import ModelFolder
-from mast3r_ros.models.getting import how_to_add
 
 _log = logging.getLogger(__name__)
 
@@ -257,8 +258,8 @@ class NetworkEngine(EngineInterface):
     def _answer(
         self, features_1: Features, features_2: Features, T_2_1: Matrix | None, outputs: Output
     ) -> InferenceResult:
-        one, two = self._own(features_1), self._own(features_2)
-        self._check_pair(one.shape, two.shape)
+        one, two = features_of(self.key, features_1), features_of(self.key, features_2)
+        check_pair(self.folder, one.shape, two.shape)
         spent_ms: dict[str, float] = {}
         answers: dict[str, Any] = self._decode(one, two, outputs, spent_ms) if outputs else {}
         return InferenceResult(
@@ -285,14 +286,14 @@ class NetworkEngine(EngineInterface):
         for view, item, cloud in ((1, one, Output.CLOUD_1), (2, two, Output.CLOUD_2)):
             if outputs & cloud:
                 raw = self._raw(f'points_{view}', shapes, values, spent_ms)
-                with _timed(spent_ms, 'unpack'):
+                with timed(spent_ms, 'unpack'):
                     pts3d, conf = points(raw)
                     if item.grid.mask is not None:
                         pts3d[~item.grid.mask] = np.nan
                 answers |= {f'pts3d_{view}': pts3d, f'conf_{view}': conf}
             if outputs & Output.DESC:
                 raw = self._raw(f'descriptors_{view}', shapes, values, spent_ms)
-                with _timed(spent_ms, 'unpack'):
+                with timed(spent_ms, 'unpack'):
                     desc, desc_conf = descriptors(raw)
                 answers |= {f'desc_{view}': desc, f'desc_conf_{view}': desc_conf}
         return answers
@@ -302,7 +303,7 @@ class NetworkEngine(EngineInterface):
     ) -> NDArray[Any]:
         """Run a head and return its last layer (H, W, channels)."""
         made = self._stage(head, *shapes, values, spent_ms)
-        with _timed(spent_ms, head.rpartition('_')[0]):
+        with timed(spent_ms, head.rpartition('_')[0]):
             raw: NDArray[Any] = self.to_host(made[head])[0]
         return raw
 
@@ -321,33 +322,8 @@ class NetworkEngine(EngineInterface):
             if self._load_whole(stage, shape_1, shape_2):
                 spent_ms['load'] = spent_ms.get('load', 0.0) + (time.perf_counter() - start) * 1e3
                 self._check_cancelled()
-            with _timed(spent_ms, name):
+            with timed(spent_ms, name):
                 return self._run(stage, shape_1, shape_2, values)
         except EngineCancelled:
             self._forget_cancel()  # it has done its work
             raise
-
-    def _own(self, features: Features) -> NetworkFeatures:
-        if not isinstance(features, NetworkFeatures) or features.engine_key != self.key:
-            raise InvalidInput(
-                f'the features belong to the engine {features.engine_key!r}; encode the view '
-                f'with {self.key!r}'
-            )
-        return features
-
-    def _check_pair(self, shape_1: Shape, shape_2: Shape) -> None:
-        model = self.folder.description
-        if not model.serves(shape_1, shape_2):
-            cure = how_to_add('export this one', model, self.folder.path, shape_1, shape_2)
-            raise InvalidInput(
-                f'view 1 is {shape_1[1]}x{shape_1[0]} and view 2 {shape_2[1]}x{shape_2[0]}; the '
-                f'model at {self.folder.path} lacks that pair, it has '
-                f'{self.folder.sizes_in_words()}; {cure}'
-            )
-
-
-@contextmanager
-def _timed(spent_ms: dict[str, float], name: str) -> Iterator[None]:
-    start = time.perf_counter()
-    yield
-    spent_ms[name] = spent_ms.get(name, 0.0) + (time.perf_counter() - start) * 1e3

@@ -14,7 +14,7 @@ from mast3r_ros.core.cameras import Camera
 from mast3r_ros.core.engine import Features
 from mast3r_ros.core.results import FloatArray
 from mast3r_ros.core.views import Grid
-from mast3r_ros.errors import EngineFailed
+from mast3r_ros.errors import EngineFailed, InvalidInput
 from mast3r_ros.models.description import Shape
 
 
@@ -75,3 +75,16 @@ class NetworkFeatures(Features):
     def release(self) -> None:
         """Give the tokens back."""
         self._tokens = None
+
+
+def features_of(engine_key: str, features: Features) -> NetworkFeatures:
+    """Return features as those of an engine.
+
+    :raises InvalidInput: another engine made them.
+    """
+    if not isinstance(features, NetworkFeatures) or features.engine_key != engine_key:
+        raise InvalidInput(
+            f'the features belong to the engine {features.engine_key!r}; encode the view with '
+            f'{engine_key!r}'
+        )
+    return features

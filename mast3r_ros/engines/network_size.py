@@ -133,6 +133,17 @@ def certain_shapes(
     return [shape for shape in found if shape in folder.description.shapes]
 
 
+def check_pair(folder: ModelFolder, shape_1: Shape, shape_2: Shape) -> None:
+    """Raise, with the command that adds it, where a model lacks a pair of sizes."""
+    model = folder.description
+    if not model.serves(shape_1, shape_2):
+        cure = how_to_add('export this one', model, folder.path, shape_1, shape_2)
+        raise InvalidInput(
+            f'view 1 is {shape_1[1]}x{shape_1[0]} and view 2 {shape_2[1]}x{shape_2[0]}; the '
+            f'model at {folder.path} lacks that pair, it has {folder.sizes_in_words()}; {cure}'
+        )
+
+
 def first_shape(folder: ModelFolder, model: ModelConfig) -> Shape | None:
     """Return the one shape that can come, where there is only one."""
     if model.tracking_resolution is not None or model.tracking_shape is not None:

@@ -5,15 +5,14 @@ lost. It knows no ROS; the engine answers through :class:`Answers`.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
 
 from mast3r_ros.core.products import Cloud, Product
 from mast3r_ros.core.results import ScaleSource
+from mast3r_ros.core.spent_time import timed
 from mast3r_ros.errors import InvalidInput
 from mast3r_ros.sequence.answers import Answers
 from mast3r_ros.sequence.covariance import covariance_of
@@ -58,7 +57,7 @@ class Tracker:
         frame = self._with_camera(frame)
         timing_ms: dict[str, float] = {}
         last = self._expectation.last
-        with _timed(timing_ms, 'gate'):
+        with timed(timing_ms, 'gate'):
             still = last is not None and self._gate.is_still(frame.view.image)
         if still and last is not None and frame.T_world_camera is None:
             return replace(
@@ -122,7 +121,7 @@ class Tracker:
         self, frame: SequenceFrame, own: OwnDepth, timing_ms: dict[str, float]
     ) -> TrackedFrame:
         reasons = []
-        with _timed(timing_ms, 'follow'):
+        with timed(timing_ms, 'follow'):
             for number, keyframe in enumerate(self._candidates(frame)):
                 fit = self._fit(frame, keyframe, own, timing_ms, again=number > 0)
                 if number > 0:
@@ -207,7 +206,7 @@ class Tracker:
             T_2_1 = np.linalg.inv(keyframe.T_world_camera) @ frame.T_world_camera
             if np.linalg.norm(T_2_1[:3, 3]) < 1e-6:
                 T_2_1 = None
-        with _timed(timing_ms, 'engine'):
+        with timed(timing_ms, 'engine'):
             result = self._answers.pair(
                 frame.view, keyframe.view, wanted, T_2_1, for_tracking=for_tracking
             )
@@ -221,7 +220,7 @@ class Tracker:
             self._told_of_camera = result.cloud_1
             self.keyframes.suppose_camera(frame.view, result.cloud_1)
             result = unknown.stretched(result)
-        with _timed(timing_ms, 'pose'):
+        with timed(timing_ms, 'pose'):
             return fit_pair(
                 result,
                 keyframe,
@@ -249,7 +248,7 @@ class Tracker:
             T_keyframe_camera = in_keyframe(keyframe, frame.T_world_camera)
             if not own.is_stereo:
                 fit = in_given_unit(fit, T_keyframe_camera)
-        with _timed(timing_ms, 'fuse'):
+        with timed(timing_ms, 'fuse'):
             self.keyframes.take_in(keyframe)
             if not own.is_stereo:
                 fuse(fit, T_keyframe_camera)
@@ -270,7 +269,7 @@ class Tracker:
         )
         found = self._with_dynamic(found, frame, timing_ms)
         if is_news(fit, cloud, self.config):
-            with _timed(timing_ms, 'keyframe'):
+            with timed(timing_ms, 'keyframe'):
                 added = self.keyframes.add_after(
                     keyframe, frame.view, T_keyframe_camera, cloud, found.scale_source
                 )
@@ -291,13 +290,6 @@ class Tracker:
         camera = frame.view.camera or self.keyframes.unknown.pinhole
         if self._moving is None or pose is None or camera is None:
             return found
-        with _timed(timing_ms, 'dynamic'):
+        with timed(timing_ms, 'dynamic'):
             dynamic = self._moving.find(frame.view.image, camera, found.cloud, pose)
         return replace(found, dynamic=dynamic)
-
-
-@contextmanager
-def _timed(timing_ms: dict[str, float], stage: str) -> Iterator[None]:
-    start = time.perf_counter()
-    yield
-    timing_ms[stage] = timing_ms.get(stage, 0.0) + (time.perf_counter() - start) * 1e3

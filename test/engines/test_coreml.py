@@ -90,7 +90,7 @@ def checked(monkeypatch: pytest.MonkeyPatch) -> CoreMlDouble:
 @pytest.fixture
 def double(checked: CoreMlDouble, monkeypatch: pytest.MonkeyPatch) -> CoreMlDouble:
     """Leave out the check of every start, which takes a while."""
-    monkeypatch.setattr(CoreMlEngine, '_check_at_load', lambda *_: None)
+    monkeypatch.setattr(CoreMlEngine, '_check_at_load', lambda *_, **__: None)
     return checked
 
 
