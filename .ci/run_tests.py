@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -37,6 +38,8 @@ SPREAD = ('unit', 'engines')  # over two processes, whole files each; most of it
 def main() -> int:
     """Run the layers; return 1 where a test failed or a skip is not allowed."""
     options, for_pytest = _parser().parse_known_args()
+    # Shells start background jobs deaf to it, and so would be all programs that tests interrupt.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     total = Report()
     for number, paths in enumerate(_processes(options.layers)):
         total += _run(paths, number, soak=options.soak, arguments=for_pytest)
