@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mast3r_ros.errors import EngineUnavailable
+from mast3r_ros.export.graph_constants import add_constant
 from mast3r_ros.export.graph_runner import can_run_graphs
 
 if TYPE_CHECKING:
@@ -182,9 +183,9 @@ def _eight_bit_factor(
     """Insert what brings a factor to eight bits and back; TensorRT takes both into the product."""
     import onnx_ir as ir
 
-    divide = _constant(model, f'{factor.name}.smooth', (1.0 / smooth).astype(np.float16))
-    scale = _constant(model, f'{factor.name}.step', step)
-    zero = _constant(model, f'{factor.name}.zero', np.zeros((), np.int8))
+    divide = add_constant(model, f'{factor.name}.smooth', (1.0 / smooth).astype(np.float16))
+    scale = add_constant(model, f'{factor.name}.step', step)
+    zero = add_constant(model, f'{factor.name}.zero', np.zeros((), np.int8))
     smoothed = ir.node('Mul', [factor, divide])
     quantised = ir.node('QuantizeLinear', [smoothed.outputs[0], scale, zero])
     back = ir.node('DequantizeLinear', [quantised.outputs[0], scale, zero])
@@ -209,7 +210,8 @@ def _replace_weight(
     start = f'{own_names}.{_name(node)}.{factor.name}'  # both views may multiply one weight
     names = (f'{start}.int8', f'{start}.scale')
     stored = [
-        _constant(model, name, values) for name, values in zip(names, (whole, scale), strict=True)
+        add_constant(model, name, values)
+        for name, values in zip(names, (whole, scale), strict=True)
     ]
     weight = ir.node('DequantizeLinear', stored, {'axis': 1}, name=f'{names[0]}.half')
     weight.outputs[0].name = f'{names[0]}.half'
@@ -217,20 +219,6 @@ def _replace_weight(
     node.replace_input_with(0, factor)
     node.replace_input_with(1, weight.outputs[0])
     return names
-
-
-def _constant(model: ir.Model, name: str, values: NDArray[Any]) -> ir.Value:
-    import onnx_ir as ir
-
-    tensor = ir.tensor(np.array(values, order='C'), name=name)
-    value = ir.Value(
-        name=name,
-        const_value=tensor,
-        shape=ir.Shape(values.shape),
-        type=ir.TensorType(tensor.dtype),
-    )
-    model.graph.register_initializer(value)
-    return value
 
 
 def _weight(node: ir.Node) -> Float32:

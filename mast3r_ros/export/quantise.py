@@ -8,10 +8,12 @@ such a machine shows it.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+
+from mast3r_ros.export.graph_constants import add_constant
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -85,7 +87,7 @@ def _replace(
 
     whole, scale = quantise(values)
     names = f'{weight.name}.int8', f'{weight.name}.scale'
-    stored = [_initializer(model, names[0], whole), _initializer(model, names[1], scale)]
+    stored = [add_constant(model, names[0], whole), add_constant(model, names[1], scale)]
     result = node.outputs[0]
     steps = [ir.node('MatMulInteger', [quantised[0], stored[0], quantised[2]])]
     steps.append(ir.node('Cast', [steps[0].outputs[0]], {'to': ir.DataType.FLOAT}))
@@ -101,19 +103,3 @@ def _replace(
     model.graph.remove(node, safe=True)
     final.name = name
     return names
-
-
-def _initializer(model: ir.Model, name: str, values: NDArray[Any]) -> ir.Value:
-    import onnx_ir as ir
-
-    if name in model.graph.initializers:
-        return model.graph.initializers[name]
-    tensor = ir.tensor(values, name=name)
-    value = ir.Value(
-        name=name,
-        const_value=tensor,
-        shape=ir.Shape(values.shape),
-        type=ir.TensorType(tensor.dtype),
-    )
-    model.graph.register_initializer(value)
-    return value
