@@ -12,7 +12,9 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -32,7 +34,8 @@ NOTHING_SELECTED = 5  # pytest's exit code where the markers leave no test
 
 LAYERS = ('unit', 'engines', 'ros', 'e2e', 'gpu')
 FILE_BY_FILE = ('ros',)  # rclpy's state is global, so files must not share a process
-SPREAD = ('unit', 'engines')  # over two processes, whole files each; most of it uses one core
+# Over two processes, whole files each; most of them use one core, or wait.
+SPREAD = ('unit', 'engines')
 
 
 def main() -> int:
@@ -41,8 +44,8 @@ def main() -> int:
     # Shells start background jobs deaf to it, and so would be all programs that tests interrupt.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     total = Report()
-    for number, paths in enumerate(_processes(options.layers)):
-        total += _run(paths, number, soak=options.soak, arguments=for_pytest)
+    for report in _reports(options.layers, soak=options.soak, arguments=for_pytest):
+        total += report
     strays = total.stray_skips(ALLOWED_SKIPS) if options.strict_skips else []
     for line in total.summary():
         print(line)
@@ -80,24 +83,37 @@ def _layers(text: str) -> tuple[str, ...]:
     return chosen
 
 
-def _processes(layers: Sequence[str]) -> list[list[Path]]:
-    """Return the paths that each pytest process gets."""
-    processes: list[list[Path]] = []
+def _reports(layers: Sequence[str], *, soak: bool, arguments: Sequence[str]) -> Iterator[Report]:
+    """Run layer by layer; files that need a process each run two at a time."""
+    number = 0
     for layer in layers:
         files = sorted((ROOT / 'test' / layer).rglob('test_*.py'))
-        if layer in FILE_BY_FILE:
-            processes += [[file] for file in files]
-        elif files:
-            processes.append([ROOT / 'test' / layer])
-    return processes
+        if not files:
+            continue
+        by_file = layer in FILE_BY_FILE
+        processes = [[file] for file in files] if by_file else [[ROOT / 'test' / layer]]
+        at_once = 2 if by_file and not soak and len(os.sched_getaffinity(0)) > 1 else 1
+        with ThreadPoolExecutor(at_once) as pool:
+            numbers = range(number, number + len(processes))
+            run = partial(_run, soak=soak, arguments=arguments, aside=at_once > 1)
+            yield from pool.map(run, processes, numbers)
+        number += len(processes)
 
 
-def _run(paths: Sequence[Path], number: int, *, soak: bool, arguments: Sequence[str]) -> Report:
+def _run(
+    paths: Sequence[Path], number: int, *, soak: bool, arguments: Sequence[str], aside: bool
+) -> Report:
+    """Run a process of pytest.
+
+    :param number: of the process, which gives it a ROS domain.
+    :param aside: another one runs beside it, so what it prints comes in one piece when it ends.
+    """
     name = str(paths[0].relative_to(ROOT / 'test').with_suffix(''))
     reports = ROOT / 'build' / os.environ.get('MAST3R_ROS_ENVIRONMENT', 'other') / 'reports'
     junit = reports / (name.replace('/', '.') + '.xml')
     junit.unlink(missing_ok=True)
-    print(f'== {name}', flush=True)
+    if not aside:
+        print(f'== {name}', flush=True)
     started = time.monotonic()
     limit_s = SOAK_TIMEOUT_S if soak else PROCESS_TIMEOUT_S
     command = [
@@ -108,20 +124,24 @@ def _run(paths: Sequence[Path], number: int, *, soak: bool, arguments: Sequence[
         *(*arguments, *paths),
     ]
     try:
-        code = subprocess.run(
+        done = subprocess.run(
             [str(part) for part in command],
             cwd=ROOT,
             env=_variables(number, reports),
             stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE if aside else None,
+            stderr=subprocess.STDOUT if aside else None,
+            text=True,
             timeout=limit_s,
             check=False,
-        ).returncode
+        )
     except subprocess.TimeoutExpired:
         return crashed(name, f'did not end within {limit_s} s')
-    print(f'   {time.monotonic() - started:.1f} s', flush=True)
+    said = f'== {name}\n{done.stdout}' if aside else ''
+    print(f'{said}   {time.monotonic() - started:.1f} s', flush=True)
     report = read_junit(name, junit)
-    if code not in (0, NOTHING_SELECTED) and not report.failed:
-        report += crashed(name, f'ended with exit code {code}')
+    if done.returncode not in (0, NOTHING_SELECTED) and not report.failed:
+        report += crashed(name, f'ended with exit code {done.returncode}')
     return report
 
 

@@ -31,7 +31,8 @@ from mast3r_ros.core.views import View
 from mast3r_ros.engines.onnxruntime_engine.engine import CudaEngine, ProcessorEngine
 from mast3r_ros.engines.onnxruntime_engine.presence import cuda_obstacle
 from mast3r_ros.engines.onnxruntime_engine.providers import as_argument, cuda, processor, tensorrt
-from mast3r_ros.engines.onnxruntime_engine.sessions import Sessions, StageSession
+from mast3r_ros.engines.onnxruntime_engine.sessions import Sessions
+from mast3r_ros.engines.onnxruntime_engine.stage_session import StageSession
 from mast3r_ros.engines.registry import engine_status, get_runtime
 from mast3r_ros.errors import (
     EngineCancelled,

@@ -42,6 +42,7 @@ class OnnxRuntimeEngine(NetworkEngine):
         super().__init__(backend.value, config, folder, provider.place)
         provider = provider.for_weights(folder.description.weights.sha256)
         self._provider = provider
+        self.replays_pairs = bool(provider.replay)
         self._sessions = Sessions(self._library, provider, self._num_threads, self.kept_sizes)
         self._run_options = self._library.RunOptions()
         self._warm_up()

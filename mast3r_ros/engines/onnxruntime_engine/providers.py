@@ -24,6 +24,7 @@ class Provider:
     :param library: its file in that package, for those that need more libraries.
     :param beside: what may run the parts that this one leaves; on the same device.
     :param engines: folder of what it builds of graphs, with a folder for each model's weights.
+    :param replay: options that make it capture a run as a graph of the card and replay that.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Provider:
     beside: tuple[Provider, ...] = ()
     engines: Path | None = None
     library: str = ''
+    replay: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def is_processor(self) -> bool:
@@ -118,6 +120,7 @@ def cuda(index: int) -> Provider:
             'cudnn_conv_algo_search': 'HEURISTIC',
             'arena_extend_strategy': 'kSameAsRequested',
         },
+        replay={'enable_cuda_graph': '1'},
     )
 
 
@@ -145,9 +148,15 @@ def tensorrt(index: int, cache_folder: Path) -> Provider:
         },
         beside=(helper,),
         engines=cache_folder / 'engines' / 'onnxruntime',
+        replay={'trt_cuda_graph_enable': '1'},
     )
 
 
-def as_argument(provider: Provider) -> list[Any]:
-    """Return the provider as a session takes it; nothing on another device stands beside it."""
-    return [(each.name, dict(each.options)) for each in (provider, *provider.beside)]
+def as_argument(provider: Provider, replays: bool = False) -> list[Any]:
+    """Return the provider as a session takes it; nothing on another device stands beside it.
+
+    :param replays: whether runs are captured; who asks for it binds fixed places.
+    """
+    options = {**provider.options, **(provider.replay if replays else {})}
+    beside = [(each.name, dict(each.options)) for each in provider.beside]
+    return [(provider.name, options), *beside]
