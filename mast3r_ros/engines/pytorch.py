@@ -20,7 +20,7 @@ from mast3r_ros.core.results import EngineInfo
 from mast3r_ros.engines.network_engine import NetworkEngine, Values
 from mast3r_ros.errors import EngineFailed, EngineUnavailable, InvalidInput, ModelError
 from mast3r_ros.models.architecture import Architecture
-from mast3r_ros.models.description import DECODER, ENCODER, Shape
+from mast3r_ros.models.description import DECODER, ENCODER, TRANSPOSED, Shape
 from mast3r_ros.models.folder import find_model
 from mast3r_ros.models.networks.precision import to_precision
 from mast3r_ros.models.networks.stages import build_stages
@@ -143,11 +143,11 @@ class PyTorchEngine(NetworkEngine):
         """Read a graph's ports and tensors; the large ones are views of the weights file."""
         try:
             graph = self._onnx.load(str(path), load_external_data=False).graph
-            tensors = {
-                item.name: self._tensor(item)
+            tensors = dict(
+                _as_module_has_it(item.name, self._tensor(item))
                 for item in graph.initializer
                 if item.data_type in _TYPES
-            }
+            )
         except (OSError, ValueError, KeyError) as error:
             raise ModelError(f'cannot read {path}: {error}; export the model anew') from error
         except Exception as error:  # of protobuf, whose errors have no common base
@@ -191,6 +191,13 @@ class PyTorchEngine(NetworkEngine):
                     buffer.copy_(graph.tensors[name].view_as(buffer))
                 elif name.startswith(_BAKED):
                     raise ModelError(f'{path} has no {name}; export the model anew')
+
+
+def _as_module_has_it(name: str, tensor: Tensor) -> tuple[str, Tensor]:
+    """Return a stored tensor by the name and in the order that it has in a module."""
+    if name.endswith(TRANSPOSED):
+        return name.removesuffix(TRANSPOSED), tensor.t()
+    return name, tensor
 
 
 def _exact_convolutions() -> Any:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mast3r_ros.errors import ModelError
+from mast3r_ros.models.description import TRANSPOSED
 
 if TYPE_CHECKING:
     import onnx
@@ -48,7 +49,9 @@ def faults(model: onnx.ModelProto) -> list[str]:
     found += [
         f'a {node.op_type} of the weight {node.input[0]}'
         for node in graph.node
-        if node.op_type in ('Transpose', 'Reshape', 'Cast') and node.input[0] in stored
+        if node.op_type in ('Transpose', 'Reshape', 'Cast')
+        and node.input[0] in stored
+        and not node.input[0].endswith(TRANSPOSED)  # those are stored so for a reason
     ]
     values = [*graph.input, *graph.output, *graph.value_info]
     static = {value.name for value in values if _is_static(value)}

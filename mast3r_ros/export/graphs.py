@@ -4,10 +4,12 @@
 from __future__ import annotations
 
 import contextlib
+import functools
+import importlib
 import io
 import logging
 import warnings
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     import onnx_ir as ir
 
 OPSET = 18
+_EXPORTER = 'torch.onnx._internal.exporter._registration'
 _ROUNDS = 2  # of folding and rewriting: the second finds what the first laid open
 
 
@@ -31,7 +34,7 @@ def trace(
     :param inputs: tensors of the right shape and type; their values do not matter.
     """
     require_exporter()
-    with _quietly():
+    with _quietly(), _operators_read_once():
         program = torch.onnx.export(
             stage,
             tuple(inputs),
@@ -146,6 +149,28 @@ def _forbid_zero_sides(model: ir.Model) -> None:
     for node in model.graph:
         if node.op_type == 'Reshape' and 'allowzero' in node.attributes:
             del node.attributes['allowzero']
+
+
+@contextlib.contextmanager
+def _operators_read_once() -> Iterator[None]:
+    """Let the exporter use its table of operators again: it reads it anew for every graph, which
+    takes longer than many a stage does.
+    """
+    registry = getattr(importlib.import_module(_EXPORTER), 'ONNXRegistry', None)
+    own = vars(registry).get('from_torchlib') if registry else None
+    if registry is None or own is None:  # another PyTorch keeps it elsewhere
+        yield
+        return
+    registry.from_torchlib = functools.partial(_operators, registry.from_torchlib)
+    try:
+        yield
+    finally:
+        registry.from_torchlib = own
+
+
+@functools.cache
+def _operators(read: Callable[..., Any], **arguments: Any) -> Any:
+    return read(**arguments)
 
 
 @contextlib.contextmanager

@@ -18,6 +18,7 @@ from mast3r_ros.export.graphs import trace
 from mast3r_ros.export.quantise import quantise_dynamically
 from mast3r_ros.export.stage_ports import IMAGE, Ports, stage_ports
 from mast3r_ros.export.static_int8 import quantise_statically
+from mast3r_ros.export.weight_rows import store_rows
 from mast3r_ros.export.weight_store import WeightStore
 from mast3r_ros.models.architecture import Architecture
 from mast3r_ros.models.description import DECODER, ENCODER, Shape
@@ -29,6 +30,7 @@ _TOKEN_TYPES = {Precision.FP16: torch.float16, Precision.INT8_FP16: torch.float1
 # stays in float32, and so do the few products of the points' heads, which are mostly convolutions.
 _EIGHT_BIT_STAGES = (ENCODER, DECODER, 'descriptors_1', 'descriptors_2')
 _EIGHT_BIT_ON_CARDS = (ENCODER, DECODER)
+_FOR_PROCESSORS = (Precision.FP32, Precision.BF16, Precision.INT8)
 _LAST_PRODUCT = '.head_local_features.fc2.weight'
 
 
@@ -76,6 +78,8 @@ def write_stage(
         parameters = dict.fromkeys(
             quantise_for_cards(model, samples, parameters, path.stem.lstrip('.'))
         )
+    if precision in _FOR_PROCESSORS:
+        parameters = dict.fromkeys(store_rows(model, parameters))
     write_graph(model, path, weights, parameters)
 
 

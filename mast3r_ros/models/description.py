@@ -18,6 +18,8 @@ FORMAT = 1
 DESCRIPTION_FILE = 'model.json'
 CHECK_FILE = 'check.npz'
 WEIGHTS_FILE = 'weights.data'
+TRANSPOSED = '.transposed'
+"""Ends the name of a weight that lies as (out, in) in the file."""
 
 ENCODER = 'encoder'
 DECODER = 'decoder'

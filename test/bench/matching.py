@@ -53,6 +53,7 @@ def _row(name: str, goal: float | None, rounds: int, desc_1: Any, desc_2: Any) -
         rounds=rounds,
         goal=goal,
         facts={'matches': len(ours[0]), 'same_matches': True},
+        is_warm=True,
     )
 
 

@@ -16,22 +16,31 @@ from mast3r_ros.engines.registry import get_runtime
 
 
 def main(
-    folder: Path,
+    folder: str,
     backend: str,
     precision: str,
     shape: tuple[int, int],
     threads: int,
     smaller: tuple[int, int] | None = None,
+    cache_dir: str | None = None,
 ) -> None:
     """Load a model with all its stages, answer two pairs, print what is held.
 
     :param smaller: a second size that is used as well.
+    :param cache_dir: what an earlier load left there is used, as it is at every start but the first.
     """
-    model = ModelConfig(path=folder, shape=shape, precision=precision, tracking_shape=smaller)
-    runtime = RuntimeConfig(backend=backend, num_threads=threads)
+    model = ModelConfig(
+        path=Path(folder), shape=shape, precision=precision, tracking_shape=smaller
+    )
+    runtime = RuntimeConfig(
+        backend=backend, num_threads=threads, compiled_cache=cache_dir is not None
+    )
+    config = MASt3RRuntimeConfig(
+        model=model, runtime=runtime, cache_dir=cache_dir and Path(cache_dir)
+    )
     pair = made_up_pair(shape[1], shape[0])
     before = _private_bytes()
-    with get_runtime(MASt3RRuntimeConfig(model=model, runtime=runtime)) as engine:
+    with get_runtime(config) as engine:
         for _ in range(2):
             engine.infer(*pair)
             if smaller is not None:
@@ -53,4 +62,4 @@ def _private_bytes() -> int:
 
 if __name__ == '__main__':
     arguments = json.loads(sys.argv[1])
-    main(Path(arguments[0]), *arguments[1:])
+    main(*arguments)

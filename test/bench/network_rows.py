@@ -7,13 +7,18 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import multiprocessing
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, as_completed
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from ceiling import least_ms, measured_peaks
@@ -92,6 +97,14 @@ def network_rows(
     case: NetworkCase, candidates: tuple[Candidate, ...] = CANDIDATES
 ) -> Iterator[Row | Missing]:
     """Measure every engine that runs here and yield a row for each of its jobs."""
+    _export_at_once(case, candidates)
+    with TemporaryDirectory() as cache_dir:
+        yield from _measured(case, candidates, Path(cache_dir))
+
+
+def _measured(
+    case: NetworkCase, candidates: tuple[Candidate, ...], cache_dir: Path
+) -> Iterator[Row | Missing]:
     engines: dict[Candidate, Any] = {}
     pair = made_up_pair(case.shape[1], case.shape[0])
     for candidate in candidates:
@@ -101,15 +114,19 @@ def network_rows(
             yield Missing(case.group, name, f'needs {", ".join(missing)}')
             continue
         try:
-            engines[candidate] = _engine(case, candidate)
+            engines[candidate] = _engine(case, candidate, cache_dir)
         except Mast3rError as error:
             yield Missing(case.group, name, str(error))
     if not engines:
         return
-    official = _engine(case, Candidate('', 'pytorch', 'fp32', Precision.FP32))
+    official = _engine(case, Candidate('', 'pytorch', 'fp32', Precision.FP32), cache_dir)
     reference = official.infer(*pair)
+    with ThreadPoolExecutor(2) as pool:
+        memory = dict(
+            zip(engines, pool.map(partial(_memory, case, cache_dir), engines), strict=True)
+        )
     facts = {
-        candidate: {**_errors(engine.infer(*pair), reference), **_memory(case, candidate)}
+        candidate: {**_errors(engine.infer(*pair), reference), **memory[candidate]}
         for candidate, engine in engines.items()
     }
     timed = _time_in_turn(case, engines, official, pair)
@@ -123,11 +140,26 @@ def network_rows(
             yield _row(case, candidate, job, times, theirs, at_most, facts[candidate])
 
 
-def _engine(case: NetworkCase, candidate: Candidate) -> Any:
+def _export_at_once(case: NetworkCase, candidates: tuple[Candidate, ...]) -> None:
+    """Export what the candidates run, two at a time: mostly that is one thread's work."""
+    wanted = dict.fromkeys(
+        (each.exported, each.calibrated)
+        for each in candidates
+        if not missing_libraries(each.needs)
+    )
+    with ProcessPoolExecutor(2, multiprocessing.get_context('spawn')) as pool:
+        exports = [pool.submit(case.export, case.shape, *each) for each in wanted]
+        for each in as_completed(exports):
+            with suppress(Mast3rError):  # whoever needs it fails with it, and says so
+                each.result()
+
+
+def _engine(case: NetworkCase, candidate: Candidate, cache_dir: Path) -> Any:
     path = case.export(case.shape, candidate.exported, candidate.calibrated)
     model = ModelConfig(path=path, shape=case.shape, precision=candidate.precision)
     runtime = RuntimeConfig(backend=candidate.backend, num_threads=usable_cores())
-    return get_runtime(MASt3RRuntimeConfig(model=model, runtime=runtime))
+    config = MASt3RRuntimeConfig(model=model, runtime=runtime, cache_dir=cache_dir)
+    return get_runtime(config)
 
 
 def _least_times(
@@ -221,10 +253,11 @@ def reference_matches(result: Any) -> Any:
     return match_pair(result, MatchingConfig())
 
 
-def _memory(case: NetworkCase, candidate: Candidate) -> dict[str, float]:
+def _memory(case: NetworkCase, cache_dir: Path, candidate: Candidate) -> dict[str, float]:
     """Return what the engine holds for itself, measured in a process of its own."""
     path = case.export(case.shape, candidate.exported, candidate.calibrated)
     arguments = [str(path), candidate.backend, candidate.precision, case.shape, usable_cores()]
+    arguments += [None, str(cache_dir)]
     command = [sys.executable, str(Path(__file__).with_name('network_memory.py'))]
     done = subprocess.run(
         [*command, json.dumps(arguments)], capture_output=True, text=True, check=False

@@ -37,8 +37,8 @@ def rows() -> Iterator[Row | Missing]:
     from tiny_model import dune_small_model
 
     print('  (writes model folders of 3 GB under build/ once)', flush=True)
-    yield _stages_row(dune_small_model(SHAPE))
     yield from network_rows(NetworkCase('networks', NAME, SHAPE, dune_small_model, GOALS))
+    yield _stages_row(dune_small_model(SHAPE))
 
 
 def _stages_row(path: Path) -> Row:

@@ -73,10 +73,15 @@ def compare(
     goal: float | None = None,
     goal_pairs_per_s: float | None = None,
     facts: dict[str, Any] | None = None,
+    is_warm: bool = False,
 ) -> Row:
-    """Time both in turn, ours first in every other round, after one warm-up each."""
-    ours()
-    other()
+    """Time both in turn, ours first in every other round, after one warm-up each.
+
+    :param is_warm: both have run already.
+    """
+    if not is_warm:
+        ours()
+        other()
     ours_ms, other_ms = [], []
     for turn in range(rounds):
         jobs = [(ours, ours_ms), (other, other_ms)]

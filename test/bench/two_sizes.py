@@ -42,7 +42,7 @@ def rows() -> Iterator[Row | Missing]:
     for backend, precision in CASES:
         one, two = (_memory(folder, backend, precision, size) for size in (None, SMALL))
         model = ModelConfig(path=folder, shape=LARGE, precision=precision, tracking_shape=SMALL)
-        runtime = RuntimeConfig(backend=backend)
+        runtime = RuntimeConfig(backend=backend, compiled_cache=False)
         with get_runtime(MASt3RRuntimeConfig(model=model, runtime=runtime)) as engine:
             few, every = Output.CLOUD_1 | Output.DESC, Output.ALL
             yield compare(

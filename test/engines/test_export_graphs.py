@@ -15,6 +15,7 @@ pytest.importorskip('onnxscript', reason='needs onnxscript')
 
 import onnx
 from onnx import helper, numpy_helper
+from seeded_weights import seeded_state_dict
 from tiny_model import QUICK, quick_model
 
 from mast3r_ros.config import Precision
@@ -160,7 +161,27 @@ def test_eight_bits_hold_the_products_of_the_trunk_and_not_those_that_make_the_a
     assert not EIGHT_BIT & {node.op_type for node in found['points_2'].graph.node}
     head = found['descriptors_1']
     last = {tensor.name for tensor in head.graph.initializer if 'fc2.weight' in tensor.name}
-    assert last == {'downstream_head1.head_local_features.fc2.weight'}
+    assert last == {'downstream_head1.head_local_features.fc2.weight.transposed'}
+
+
+@pytest.mark.parametrize('precision', [Precision.FP32, Precision.BF16])
+def test_weights_of_products_lie_in_the_file_as_openvino_takes_them(precision: Precision) -> None:
+    for stage, graph in graphs(precision).items():
+        stored = {tensor.name: tensor for tensor in graph.graph.initializer}
+        made_by = {name: node for node in graph.graph.node for name in node.output}
+        with_weights = [
+            made_by[node.input[1]].input[0]
+            for node in graph.graph.node
+            if node.op_type == 'MatMul' and made_by[node.input[1]].input[0] in stored
+        ]
+        assert with_weights
+        for name in with_weights:
+            assert name.endswith('.weight.transposed'), (stage, name)
+    fc1 = 'dec_blocks.0.mlp.fc1.weight'
+    published = seeded_state_dict(QUICK, 11)
+    (rows,) = (values for name, values in published.items() if name.endswith(fc1))
+    decoder = {tensor.name: tensor for tensor in graphs(precision)['decoder'].graph.initializer}
+    assert tuple(decoder[f'{fc1}.transposed'].dims) == rows.shape  # (out, in)
 
 
 def write(path: Path, nodes, shape=(1, 4), constants=()) -> Path:

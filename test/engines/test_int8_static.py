@@ -55,6 +55,10 @@ def kinds(found: Any) -> dict[str, bool]:
                 eight_bit[maker.input[0]] = maker.input[0] in constants
             elif node.input[1] in constants:
                 eight_bit[node.input[1]] = False
+            elif (
+                maker is not None and maker.op_type == 'Transpose' and maker.input[0] in constants
+            ):
+                eight_bit[maker.input[0]] = False
     return eight_bit
 
 

@@ -30,7 +30,7 @@ def settings(folder: Path, threads: int = 0, **model: Any) -> MASt3RRuntimeConfi
         model['resolution'] = 112
     return MASt3RRuntimeConfig(
         model=ModelConfig(path=folder, **model),
-        runtime=RuntimeConfig(num_threads=threads),
+        runtime=RuntimeConfig(num_threads=threads, compiled_cache=False),
         cache_dir=KEPT,
     )
 

@@ -11,6 +11,7 @@ from mast3r_ros.config import BackendType, MASt3RRuntimeConfig, Precision
 from mast3r_ros.core.cores import usable_cores
 from mast3r_ros.core.results import EngineInfo
 from mast3r_ros.engines.network_engine import NetworkEngine, Values
+from mast3r_ros.engines.openvino_engine.compiled_cache import CompiledCache
 from mast3r_ros.engines.openvino_engine.model_choice import choose_model
 from mast3r_ros.engines.openvino_engine.stages import CompiledStages
 from mast3r_ros.errors import EngineUnavailable
@@ -34,7 +35,9 @@ class OpenVinoEngine(NetworkEngine):
         self.key = f'{self.key}:{self._precision.value}'  # tokens of another rounding do not fit
         in_bf16 = has_bf16 and self._precision is not Precision.FP32
         self._rest = Precision.BF16 if in_bf16 else Precision.FP32
-        self._stages = CompiledStages(core, self._rest, self._num_threads, self.kept_sizes)
+        self._stages = CompiledStages(
+            core, self._rest, self._num_threads, self.kept_sizes, self._cache(config)
+        )
         self._warm_up()
         self._check_at_load(config, keep=True)
 
@@ -54,6 +57,12 @@ class OpenVinoEngine(NetworkEngine):
         """Make a running call raise EngineCancelled within the layer that it is in."""
         super().cancel()
         self._stages.cancel()
+
+    def _cache(self, config: MASt3RRuntimeConfig) -> CompiledCache | None:
+        if not config.runtime.compiled_cache:
+            return None
+        facts = (str(self._library.__version__), self.folder.description.weights.sha256)
+        return CompiledCache(config.cache_folder / 'engines' / 'openvino', facts)
 
     def _drop_heads(self) -> None:
         self._stages.drop_heads()

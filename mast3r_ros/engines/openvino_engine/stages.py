@@ -14,31 +14,49 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mast3r_ros.config import Precision
+from mast3r_ros.engines.openvino_engine.compiled_cache import CompiledCache
 from mast3r_ros.errors import EngineCancelled, EngineFailed, ModelError
 from mast3r_ros.models.description import DECODER, ENCODER
 
 _log = logging.getLogger(__name__)
 
 _CANCELLED = 'was canceled'  # how OpenVINO words it
+_POINTS = 'points'
 
 Values = Mapping[str, NDArray[Any]]
 
 
 class CompiledStage:
-    """One stage of one size."""
+    """One stage of one size.
 
-    def __init__(self, core: Any, path: Path, properties: Mapping[str, Any]) -> None:
+    :param cache: where its compiled form is kept; None compiles it anew.
+    """
+
+    def __init__(
+        self,
+        core: Any,
+        path: Path,
+        properties: Mapping[str, Any],
+        cache: CompiledCache | None = None,
+    ) -> None:
         self._name = path.name
+
+        def compiled_with(more: Mapping[str, Any]) -> Any:
+            return core.compile_model(str(path), 'CPU', {**properties, **more})
+
         try:
-            compiled = core.compile_model(str(path), 'CPU', dict(properties))
-            self._request = compiled.create_infer_request()
+            if cache is None:
+                self._compiled = compiled_with({})
+            else:
+                self._compiled = cache.compile(path, properties, compiled_with)
+            self._request = self._compiled.create_infer_request()
         except RuntimeError as error:
             raise ModelError(
                 f'OpenVINO cannot load {path}: {last_line(error)}; copy the model anew or export '
                 'it again'
             ) from error
-        self._inputs = {port.get_any_name(): tuple(port.shape) for port in compiled.inputs}
-        self._outputs = [port.get_any_name() for port in compiled.outputs]
+        self._inputs = {port.get_any_name(): tuple(port.shape) for port in self._compiled.inputs}
+        self._outputs = [port.get_any_name() for port in self._compiled.outputs]
 
     def run(self, values: Values, is_cancelled: Callable[[], bool]) -> dict[str, NDArray[Any]]:
         """Return the outputs; they are views of memory that the next run of the stage writes to.
@@ -61,6 +79,10 @@ class CompiledStage:
         """Make a running call raise within the layer that it is in; nothing if none runs."""
         self._request.cancel()
 
+    def release_scratch(self) -> None:
+        """Give the memory between layers back; what the last run returned stays."""
+        self._compiled.release_memory()
+
     def _input(self, name: str, values: Values) -> NDArray[Any]:
         value, shape = values.get(name), self._inputs[name]
         if value is None or value.shape != shape:
@@ -75,18 +97,25 @@ class CompiledStage:
 class CompiledStages:
     """The stages of a model that are loaded.
 
-    They share one pool of threads, which belongs to the process. Compiled stages are not kept on
-    disk: they would be as large as the weights for every size, and reading one back takes nearly
-    as long as compiling it anew.
+    They share one pool of threads, which belongs to the process.
 
     :param core: ``openvino.Core()``.
     :param rest: what the layers are computed in that a graph leaves in float32, float32 or
         bfloat16; what it has in eight bits stays in them.
     :param kept_sizes: of each stage; each holds its weights.
+    :param cache: where compiled stages are kept, if they are.
     """
 
-    def __init__(self, core: Any, rest: Precision, num_threads: int, kept_sizes: int = 2) -> None:
+    def __init__(
+        self,
+        core: Any,
+        rest: Precision,
+        num_threads: int,
+        kept_sizes: int = 2,
+        cache: CompiledCache | None = None,
+    ) -> None:
         self._core = core
+        self._cache = cache
         self._kept_sizes = kept_sizes
         self._properties = {
             'PERFORMANCE_HINT': 'LATENCY',
@@ -113,7 +142,7 @@ class CompiledStages:
         while len(sizes) >= self._kept_sizes:
             old, _ = sizes.popitem(last=False)
             _log.info('%s makes room for %s', old.name, path.name)
-        sizes[path] = CompiledStage(self._core, path, self._properties)
+        sizes[path] = CompiledStage(self._core, path, self._properties, self._cache)
         return sizes[path]
 
     def run(
@@ -123,10 +152,27 @@ class CompiledStages:
         with self._lock:
             self._running = stage
         try:
-            return stage.run(values, is_cancelled)
+            made = stage.run(values, is_cancelled)
         finally:
             with self._lock:
                 self._running = None
+        if not self._keeps_scratch(stage):
+            stage.release_scratch()
+        return made
+
+    def _keeps_scratch(self, stage: CompiledStage) -> bool:
+        """Return whether a stage keeps the memory between its layers while others run.
+
+        Products need little and get it anew in no time. Convolutions over all pixels need so much
+        that it takes a few percent of their time: one such stage keeps it, several do not.
+        """
+        points = [
+            each
+            for name, sizes in self._loaded.items()
+            if name.startswith(_POINTS)
+            for each in sizes.values()
+        ]
+        return points == [stage]
 
     def cancel(self) -> None:
         """End the stage that runs; callable from any thread."""
