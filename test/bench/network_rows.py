@@ -157,7 +157,10 @@ def _export_at_once(case: NetworkCase, candidates: tuple[Candidate, ...]) -> Non
 def _engine(case: NetworkCase, candidate: Candidate, cache_dir: Path) -> Any:
     path = case.export(case.shape, candidate.exported, candidate.calibrated)
     model = ModelConfig(path=path, shape=case.shape, precision=candidate.precision)
-    runtime = RuntimeConfig(backend=candidate.backend, num_threads=usable_cores())
+    # What a check at load would find, the errors beside each time tell.
+    runtime = RuntimeConfig(
+        backend=candidate.backend, num_threads=usable_cores(), self_check=False
+    )
     config = MASt3RRuntimeConfig(model=model, runtime=runtime, cache_dir=cache_dir)
     return get_runtime(config)
 
