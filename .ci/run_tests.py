@@ -33,7 +33,7 @@ PYTEST = (
 NOTHING_SELECTED = 5  # pytest's exit code where the markers leave no test
 
 LAYERS = ('unit', 'engines', 'ros', 'e2e', 'gpu')
-FILE_BY_FILE = ('ros',)  # rclpy's state is global, so files must not share a process
+FILE_BY_FILE = ('ros', 'e2e')  # rclpy's state is global, so files must not share a process
 # Over two processes, whole files each; most of them use one core, or wait.
 SPREAD = ('unit', 'engines')
 

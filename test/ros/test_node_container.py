@@ -34,6 +34,7 @@ def container(world, engines):
 
     made = world.adopt(Container(names=NAMES, hub=EngineHub(make)))
     until(lambda: len(made.nodes) == len(NAMES), 'the nodes are loaded')
+    until(lambda: engines, 'their engine is made')
     return made
 
 
