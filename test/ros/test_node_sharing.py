@@ -78,7 +78,7 @@ def test_a_node_that_floods_the_engine_does_not_starve_the_others(world):
     made = Counting(lambda number, engine: opened.wait(60.0) and None)
     rig = Rig(world, EngineHub(made), {'input.queue': 'all'})
     rig.show('front', 1 * S)
-    until(lambda: made.engines[0].pairs, 'the engine is busy')
+    until(lambda: made.engines and made.engines[0].pairs, 'the engine is busy')
     for name, count in (('front', 6), ('left', 3), ('rear', 2)):
         for number in range(2, 2 + count):
             rig.show(name, number * S)
@@ -97,6 +97,7 @@ def test_a_node_that_floods_the_engine_does_not_starve_the_others(world):
 def test_the_engine_stays_while_one_node_uses_it_and_goes_with_the_last(world):
     made = Counting()
     rig = Rig(world, EngineHub(made))
+    until(lambda: made.engines, 'the engine is made')
     for name in ('front', 'left'):
         assert world.change('deactivate', node=f'/{name}/mast3r')
         assert world.change('cleanup', node=f'/{name}/mast3r')
