@@ -111,8 +111,8 @@ class RuntimeConfig(Settings):
     )
     compiled_cache: bool = setting(
         True,
-        'Keep what OpenVINO compiled of a model under cache_dir, so that the next start is about '
-        'three times faster; for every size it takes as much disk as the weights.',
+        'Keep what OpenVINO compiled of a model under cache_dir, so that the next start need not '
+        'compile it; for every size it takes as much disk as the weights.',
     )
     call_timeout_s: float = setting(
         30.0, 'An engine call longer than this is cancelled.', low=0.1, high=3600.0, unit='s'

@@ -79,7 +79,7 @@ def fastest_setting(
     seconds: dict[Setting, float] = {}
     for setting in settings:
         try:
-            with build(setting.backend, _unchecked(setting.of(config))) as engine:
+            with build(setting.backend, _for_trial(setting.of(config))) as engine:
                 found = _try(engine, setting)
         except Mast3rError as error:
             _log.info('%s is left out: %s', setting, error)
@@ -177,9 +177,12 @@ def _faults(engine: NetworkEngine, answer: InferenceResult, check: Check) -> lis
     return faults(differences(check, answer), Precision(engine.describe().precision))
 
 
-def _unchecked(config: MASt3RRuntimeConfig) -> MASt3RRuntimeConfig:
-    """Return the settings without the check at load: the trial makes it with its own answers."""
-    return config.replace(runtime=config.runtime.replace(self_check=False))
+def _for_trial(config: MASt3RRuntimeConfig) -> MASt3RRuntimeConfig:
+    """Return the settings of an engine that may be left out at once.
+
+    No check at load, for the trial looks at its own answers; and nothing is kept of what loses.
+    """
+    return config.replace(runtime=config.runtime.replace(self_check=False, compiled_cache=False))
 
 
 def _known(outcome: Outcome) -> Setting | None:

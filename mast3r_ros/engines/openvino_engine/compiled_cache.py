@@ -13,6 +13,7 @@ import json
 import logging
 import os
 import shutil
+import tempfile
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -59,10 +60,11 @@ class CompiledCache:
         return self._compile_anew(entry, compile_)
 
     def _compile_anew(self, entry: Path, compile_: Compile) -> Any:
-        unfinished = entry.with_name(f'.{entry.name}.{os.getpid()}')
         try:
+            self.folder.mkdir(parents=True, exist_ok=True)
             self._remove_unused()
-            unfinished.mkdir(parents=True, exist_ok=True)
+            # Its own even where two engines of one process compile the same.
+            unfinished = Path(tempfile.mkdtemp(prefix='.', dir=self.folder))
         except OSError as error:
             _log.info('what OpenVINO compiles cannot be kept in %s: %s', self.folder, error)
             return compile_({})
