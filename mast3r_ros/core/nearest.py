@@ -83,12 +83,15 @@ class NearestSearch(abc.ABC):
                 return
 
     @abc.abstractmethod
-    def _arranged(self, targets: Rows, *, often: bool) -> Any:
-        """Return targets as :meth:`_scores` takes them, and fast if it does so often."""
+    def _arranged(self, targets: Rows) -> Any:
+        """Return targets as :meth:`_scores` takes them."""
 
     @abc.abstractmethod
-    def _scores(self, vectors: Rows, arranged: Any) -> Scores:
-        """Return the score of every arranged target for every query, at most 96 queries."""
+    def _scores(self, vectors: Rows, arranged: Any, room: Scores | None = None) -> Scores:
+        """Return the score of every arranged target for every query, at most 96 queries.
+
+        :param room: where to put them, of so many rows and columns or more.
+        """
 
     @abc.abstractmethod
     def _arranged_balls(self, balls: Rows) -> Any:
@@ -111,7 +114,7 @@ class NearestSearch(abc.ABC):
         likely, highest = self._bounds(vectors)
         if guesses is None:
             guesses = self._targets_in(likely.argmax(axis=1))
-        guessed = self._arranged(self.targets.take(guesses), often=False)
+        guessed = self._arranged(self.targets.take(guesses))
         reached = self._scores(vectors, guessed).max(axis=1, keepdims=True)
         return np.asarray(~(highest < reached).all(axis=0))
 
@@ -128,12 +131,15 @@ class NearestSearch(abc.ABC):
         pixels = self.targets.pixels if candidates is None else candidates
         best = np.full(len(vectors), pixels[0])
         best_score = np.full(len(vectors), -np.inf, np.float32)
+        # Fresh memory for every piece would cost as much as a fourth of the products.
+        size = min(len(vectors), _MOST_QUERIES), min(len(pixels), _PIECE_TARGETS)
+        room = np.empty(size, np.float32)
         for piece in _blocks(len(pixels), _PIECE_TARGETS):
             whole = candidates is None
             targets = self.targets.run(piece) if whole else self.targets.take(pixels[piece])
-            arranged = self._arranged(targets, often=len(vectors) > 2 * _MOST_QUERIES)
+            arranged = self._arranged(targets)
             for some in _blocks(len(vectors), _MOST_QUERIES):
-                scores = self._scores(vectors[some], arranged)
+                scores = self._scores(vectors[some], arranged, room)
                 column = scores.argmax(axis=1)
                 score = np.take_along_axis(scores, column[:, None], axis=1)[:, 0]
                 better = score > best_score[some]
@@ -148,13 +154,13 @@ class SimilaritySearch(NearestSearch):
     cell_side = 4
 
     def _arranged_balls(self, balls: Rows) -> RightRows:
-        return right_rows(balls, BLOCK_QUERIES, copy=True)
+        return right_rows(balls, BLOCK_QUERIES)
 
-    def _arranged(self, targets: Rows, *, often: bool) -> RightRows:
-        return right_rows(targets, _MOST_QUERIES if often else BLOCK_QUERIES, copy=often)
+    def _arranged(self, targets: Rows) -> RightRows:
+        return right_rows(targets, _MOST_QUERIES)
 
-    def _scores(self, vectors: Rows, arranged: RightRows) -> Scores:
-        return products(vectors, arranged)
+    def _scores(self, vectors: Rows, arranged: RightRows, room: Scores | None = None) -> Scores:
+        return products(vectors, arranged, room)
 
     def _bounds(self, vectors: Rows) -> tuple[Scores, Scores]:
         # For every d in a ball: q.d <= q.centre + |q| radius.
@@ -168,11 +174,15 @@ class DistanceSearch(NearestSearch):
 
     cell_side = 8
 
-    def _arranged(self, targets: Rows, *, often: bool) -> NDArray[np.float32]:
+    def _arranged(self, targets: Rows) -> NDArray[np.float32]:
         return np.ascontiguousarray(targets.T)
 
-    def _scores(self, vectors: Rows, arranged: NDArray[np.float32]) -> Scores:
-        scores = np.zeros((len(vectors), arranged.shape[1]), np.float32)
+    def _scores(
+        self, vectors: Rows, arranged: NDArray[np.float32], room: Scores | None = None
+    ) -> Scores:
+        size = len(vectors), arranged.shape[1]
+        scores = np.empty(size, np.float32) if room is None else room[: size[0], : size[1]]
+        scores.fill(0.0)
         for axis, values in enumerate(arranged):
             difference = vectors[:, axis, None] - values
             scores -= np.square(difference, out=difference)

@@ -17,6 +17,7 @@ from mast3r_ros.core.pixel_vectors import Rows
 Scores = NDArray[np.float32]  # (left rows, right rows), higher is nearer
 
 _MULTIPLICATIONS = 1 << 18  # few enough for one thread
+_LANES = 16  # numbers that a processor multiplies at once; a width in whole lanes wastes none
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,25 +33,25 @@ class RightRows:
         return int(len(self.even) * self.even.shape[2] + self.rest.shape[1])
 
 
-def right_rows(rows: Rows, left_count: int, *, copy: bool) -> RightRows:
-    """Arrange rows for products with up to that many rows at a time.
-
-    :param copy: lay them out as the product reads them; it pays for a few products or more.
-    """
+def right_rows(rows: Rows, left_count: int) -> RightRows:
+    """Lay rows out as products with up to so many rows at a time read them."""
     dim = rows.shape[1]
     width = max(1, _MULTIPLICATIONS // (left_count * dim))
+    width = max(width // _LANES * _LANES, min(width, _LANES))
     pieces = len(rows) // width
     even = rows[: pieces * width].reshape(pieces, width, dim).swapaxes(1, 2)
-    rest = rows[pieces * width :].T
-    if copy:
-        even, rest = np.ascontiguousarray(even), np.ascontiguousarray(rest)
-    return RightRows(even, rest)
+    return RightRows(np.ascontiguousarray(even), np.ascontiguousarray(rows[pieces * width :].T))
 
 
-def products(left: Rows, right: RightRows) -> Scores:
-    """Return the dot product of every row with every row."""
+def products(left: Rows, right: RightRows, room: Scores | None = None) -> Scores:
+    """Return the dot product of every row with every row.
+
+    :param room: memory for the answer, of as many rows and columns or more, to use it again.
+    """
     pieces, _, width = right.even.shape
-    scores = np.empty((len(left), right.count), np.float32)
+    if room is None:
+        room = np.empty((len(left), right.count), np.float32)
+    scores = room[: len(left), : right.count]
     stacked = scores[:, : pieces * width].reshape(len(left), pieces, width).swapaxes(0, 1)
     np.matmul(left, right.even, out=stacked)
     np.matmul(left, right.rest, out=scores[:, pieces * width :])

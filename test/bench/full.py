@@ -8,13 +8,13 @@ interrupted run goes on where it ended; --again begins anew.
 from __future__ import annotations
 
 import argparse
-import functools
 import json
 import sys
 from pathlib import Path
 from typing import Any
 
-from network_rows import ALL_CANDIDATES, NetworkCase, missing_libraries, network_rows
+from network_case import ALL_CANDIDATES, NetworkCase, missing_libraries
+from network_rows import network_rows
 from run import line, processor
 
 NETWORKS = (
@@ -33,12 +33,9 @@ def main() -> int:
     missing = missing_libraries()
     if missing:
         sys.exit(f'needs {", ".join(missing)}')
-    from tiny_model import large_model
-
     done = {} if arguments.again else _read(arguments.output)
     for name, title, shape in NETWORKS:
-        export = functools.partial(large_model, name)
-        case = NetworkCase('full', title, shape, export, rounds=2)
+        case = NetworkCase('full', title, name, shape)
         for candidate in ALL_CANDIDATES:
             key = f'{title}, {candidate.name}'
             if key in done:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A process that prints the memory that an engine has for itself after two pairs, in bytes."""
+"""A process that prints the memory that an engine has for itself after some pairs, in bytes."""
 
 from __future__ import annotations
 
@@ -23,8 +23,9 @@ def main(
     threads: int,
     smaller: tuple[int, int] | None = None,
     cache_dir: str | None = None,
+    pairs: int = 2,
 ) -> None:
-    """Load a model with all its stages, answer two pairs, print what is held.
+    """Load a model with all its stages, answer some pairs, print what is held.
 
     :param smaller: a second size that is used as well.
     :param cache_dir: what an earlier load left there is used, as at every start but the first.
@@ -44,7 +45,7 @@ def main(
     pair = made_up_pair(shape[1], shape[0])
     before = _private_bytes()
     with get_runtime(config) as engine:
-        for _ in range(2):
+        for _ in range(pairs):
             engine.infer(*pair)
             if smaller is not None:
                 one, two = engine.encode(

@@ -20,7 +20,7 @@ from side_by_side import Missing, Row
 # A new group of comparisons is a module here with a function rows().
 GROUPS = ('matching', 'geometric', 'wire', 'node', 'networks', 'package')
 # Those that ask a question which is answered.
-ON_REQUEST = ('matching_modes', 'stereo_batch', 'two_sizes')
+ON_REQUEST = ('matching_modes', 'stages', 'stereo_batch', 'two_sizes')
 
 
 def main() -> int:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from network_rows import missing_libraries
+from network_case import missing_libraries
 from numpy.typing import NDArray
 from side_by_side import Missing, Row, compare
 
@@ -33,9 +33,9 @@ def rows() -> Iterator[Row | Missing]:
     if missing:
         yield Missing(GROUP, NAME, f'needs {", ".join(missing)}')
         return
-    from tiny_model import dune_small_model
+    from full_size_model import full_size_model
 
-    folder = dune_small_model(SHAPE)
+    folder = full_size_model('dune_small', SHAPE)
     single = folder / f'{SHAPE[0]}x{SHAPE[1]}_encoder.onnx'
     double = _of_two(single)
     pair = np.stack(made_up_pair(SHAPE[1], SHAPE[0]))

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from network_rows import missing_libraries
+from network_case import missing_libraries
 from side_by_side import Missing, Row, compare
 
 from mast3r_ros.config import MASt3RRuntimeConfig, ModelConfig, RuntimeConfig
@@ -36,9 +36,9 @@ def rows() -> Iterator[Row | Missing]:
     if missing:
         yield Missing(GROUP, NAME, f'needs {", ".join(missing)}')
         return
-    from tiny_model import dune_small_model
+    from full_size_model import full_size_model
 
-    folder = dune_small_model(LARGE, smaller=SMALL)
+    folder = full_size_model('dune_small', LARGE, smaller=SMALL)
     for backend, precision in CASES:
         one, two = (_memory(folder, backend, precision, size) for size in (None, SMALL))
         model = ModelConfig(path=folder, shape=LARGE, precision=precision, tracking_shape=SMALL)

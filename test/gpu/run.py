@@ -156,9 +156,9 @@ def _config(backend: str, folder: Path, options: argparse.Namespace) -> MASt3RRu
 def _model(options: argparse.Namespace, precision: Precision) -> Path | None:
     """Return a folder in a precision: that given, or made-up weights of DUNE small's size."""
     if options.model is None:
-        from tiny_model import dune_small_model
+        from full_size_model import full_size_model
 
-        return dune_small_model(SHAPE, precision, precision is Precision.INT8_FP16)
+        return full_size_model('dune_small', SHAPE, precision, precision is Precision.INT8_FP16)
     for folder in (options.model, options.model.parent / precision.value):
         there = (folder / 'model.json').is_file()
         if there and ModelFolder.open(folder).description.precision is precision:

@@ -14,7 +14,7 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -127,8 +127,8 @@ def tiny_model(
     def weights() -> Mapping[str, NDArray[np.float32]]:
         return seeded_tensors(shapes, case.facts['seed'])
 
-    network = _Network(name, case.architecture, case.variant, weights)
-    return _exported(network, list(sizes or [case.shapes]), precision)
+    network = Network(name, case.architecture, case.variant, weights)
+    return exported(network, list(sizes or [case.shapes]), precision)
 
 
 QUICK = Architecture(
@@ -160,79 +160,34 @@ def quick_model(
     def weights() -> Mapping[str, NDArray[np.float32]]:
         return seeded_state_dict(QUICK, 11)
 
-    network = _Network('quick', QUICK, ModelVariant.DUNE_VIT_SMALL, weights)
-    return _exported(network, list(sizes), precision, calibrated)
-
-
-DUNE_SMALL = Architecture(
-    family='dune',
-    patch_px=14,
-    enc_dim=384,
-    enc_depth=12,
-    enc_heads=6,
-    dec_dim=768,
-    dec_depth=12,
-    dec_heads=12,
-    head='dpt',
-    desc_dim=24,
-    position_side=32,
-)
-
-
-def dune_small_model(
-    shape: Shape,
-    precision: Precision = Precision.FP32,
-    calibrated: bool = False,
-    *,
-    smaller: Shape | None = None,
-) -> Path:
-    """Return the folder of a DUNE small of the published dimensions (1.4 GB), for timing.
-
-    :param smaller: a second size.
-    """
-
-    def weights() -> Mapping[str, NDArray[np.float32]]:
-        return seeded_state_dict(DUNE_SMALL, 5)
-
-    network = _Network('dune_small', DUNE_SMALL, ModelVariant.DUNE_VIT_SMALL, weights)
-    sizes = [(item, item) for item in (shape, smaller) if item is not None]
-    return _exported(network, sizes, precision, calibrated)
-
-
-DUNE_BASE = replace(DUNE_SMALL, enc_dim=768, enc_heads=12)
-MAST3R_LARGE = Architecture('mast3r', 16, 1024, 24, 16, 768, 12, 12, 'dpt', 24)
-
-
-def large_model(
-    name: str, shape: Shape, precision: Precision = Precision.FP32, calibrated: bool = False
-) -> Path:
-    """Return the folder of ``dune_base`` or ``mast3r_large``, of the published dimensions."""
-    architecture, variant = {
-        'dune_base': (DUNE_BASE, ModelVariant.DUNE_VIT_BASE),
-        'mast3r_large': (MAST3R_LARGE, ModelVariant.MAST3R_VIT_LARGE),
-    }[name]
-
-    def weights() -> Mapping[str, NDArray[np.float32]]:
-        return seeded_state_dict(architecture, 5)
-
-    network = _Network(name, architecture, variant, weights)
-    return _exported(network, [(shape, shape)], precision, calibrated)
+    network = Network('quick', QUICK, ModelVariant.DUNE_VIT_SMALL, weights)
+    return exported(network, list(sizes), precision, calibrated)
 
 
 @dataclass(frozen=True)
-class _Network:
+class Network:
+    """A network whose weights are made up.
+
+    :param weights: returns its tensors by their published names.
+    """
+
     name: str
     architecture: Architecture
     variant: ModelVariant
     weights: Callable[[], Mapping[str, NDArray[np.float32]]]
 
 
-def _exported(
-    network: _Network,
+def exported(
+    network: Network,
     sizes: Sequence[tuple[Shape, Shape]],
     precision: Precision,
     calibrated: bool = False,
 ) -> Path:
+    """Return the network's model folder, kept under build/ until the sources that write it change.
+
+    :param sizes: pairs of height and width of both views.
+    :param calibrated: whether int8 has ranges from pictures, rather than new ones each time.
+    """
     kind = f'{precision.value}{"-calibrated" if calibrated else ""}'
     folder = CACHE / _digest() / f'{network.name}-{kind}-{_name(sizes)}'
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -245,7 +200,7 @@ def _exported(
 
 
 def _export(
-    network: _Network,
+    network: Network,
     sizes: Sequence[tuple[Shape, Shape]],
     precision: Precision,
     folder: Path,
