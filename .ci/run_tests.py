@@ -135,7 +135,9 @@ def _run(
             timeout=limit_s,
             check=False,
         )
-    except subprocess.TimeoutExpired:
+    except subprocess.TimeoutExpired as error:
+        if error.stdout is not None:  # bytes, whatever was asked for
+            print(f'== {name}\n{bytes(error.stdout).decode(errors="replace")}', flush=True)
         return crashed(name, f'did not end within {limit_s} s')
     said = f'== {name}\n{done.stdout}' if aside else ''
     print(f'{said}   {time.monotonic() - started:.1f} s', flush=True)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import cv2
@@ -17,7 +18,7 @@ _BAND = 260  # height of one diagram
 _WHITE, _BLACK, _GREY = (255, 255, 255), (20, 20, 20), (205, 205, 205)
 _TRUE, _FOUND = (120, 120, 120), (214, 72, 30)
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
-_TICKS = 5
+_FEWEST_TICKS = 3
 
 Values = NDArray[np.float64]
 
@@ -62,12 +63,13 @@ def _diagram(title: str, x: Values, y: Values) -> ImageArray:
     left, right = _MARGIN + 20, _WIDTH - 20
     high = max(float(y.max()), 1e-12) * 1.05
     span = max(float(x[-1] - x[0]), 1e-12)
-    for tick in range(_TICKS + 1):
-        row = round(bottom - (bottom - top) * tick / _TICKS)
-        column = round(left + (right - left) * tick / _TICKS)
+    for value in _ticks(high):
+        row = round(bottom - (bottom - top) * value / high)
         cv2.line(picture, (left, row), (right, row), _GREY, 1)
-        _write(picture, f'{high * tick / _TICKS:.3g}', (5, row + 5), 0.42)
-        _write(picture, f'{span * tick / _TICKS:.1f}', (column - 10, bottom + 18), 0.42)
+        _write(picture, f'{value:g}', (5, row + 5), 0.42)
+    for value in _ticks(span):
+        column = round(left + (right - left) * value / span)
+        _write(picture, f'{value:g}', (column - 10, bottom + 18), 0.42)
     columns = left + (x - x[0]) / span * (right - left)
     rows = bottom - y / high * (bottom - top)
     line = np.rint(np.stack([columns, rows], axis=1)).astype(np.int32)
@@ -79,12 +81,23 @@ def _diagram(title: str, x: Values, y: Values) -> ImageArray:
 
 def _draw_scale_bar(picture: ImageArray, per_metre: float) -> None:
     """Draw a length of 1, 2 or 5 times a power of ten, about a fifth of the width."""
-    wanted = 0.2 * _WIDTH / per_metre
-    power = 10.0 ** np.floor(np.log10(wanted))
-    length = power * max(step for step in (1.0, 2.0, 5.0) if step * power <= wanted)
+    length = _round_length(0.2 * _WIDTH / per_metre)
     left, row = _MARGIN, _HEIGHT - 30
     cv2.line(picture, (left, row), (left + round(length * per_metre), row), _BLACK, 2)
     _write(picture, f'{length:g}', (left, row - 8))
+
+
+def _ticks(high: float) -> list[float]:
+    """Return round values from 0 up to the highest."""
+    step = _round_length(high / _FEWEST_TICKS)
+    return [step * number for number in range(int(high / step) + 1)]
+
+
+def _round_length(most: float) -> float:
+    """Return the largest number that is 1, 2 or 5 times a power of ten and not above another."""
+    power = 10.0 ** math.floor(math.log10(most))
+    steps = [step * power for step in (1.0, 2.0, 5.0)]
+    return max((step for step in steps if step <= most), default=power)
 
 
 def _write(picture: ImageArray, text: str, place: Sequence[int], size: float = 0.55) -> None:

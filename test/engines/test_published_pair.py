@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip('torch', reason='the published arithmetic is run in PyTorch')
+pytest.importorskip('torch', reason='needs torch')
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / 'support'))
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 
 import cv2
@@ -12,6 +13,7 @@ import pytest
 from mast3r_ros.cli.evaluate import main
 from mast3r_ros.core.images import load_image
 from mast3r_ros.errors import InvalidInput
+from mast3r_ros.sequence import accuracy_picture
 from mast3r_ros.sequence.accuracy import angles_deg, associate, evaluate
 from mast3r_ros.sequence.accuracy_picture import draw_errors, draw_paths
 from mast3r_ros.sequence.alignment import Similarity, fit_similarity
@@ -191,6 +193,18 @@ def test_the_pictures_show_both_ways_and_the_errors():
         colors = {tuple(color) for color in picture.reshape(-1, 3)[::3]}
         assert (214, 72, 30) in colors
         assert (255, 255, 255) in colors
+
+
+@pytest.mark.parametrize('size_m', [3e-5, 0.3, 1.0, 7.3])
+def test_the_axes_of_the_errors_count_in_round_steps(monkeypatch, size_m):
+    said = []
+    monkeypatch.setattr(accuracy_picture, '_write', lambda _, text, *__: said.append(text))
+    off = flight()
+    off.T_world_camera[::2, 0, 3] += size_m
+    accuracy_picture.draw_errors(evaluate(off, flight(), with_scale=False))
+    first_steps = [after for text, after in itertools.pairwise(said) if text == '0']
+    assert len(first_steps) == 8  # two axes of four diagrams
+    assert {f'{float(step):e}'[0] for step in first_steps} <= set('125')
 
 
 def test_the_command_reports_what_the_library_finds(tmp_path, capsys):

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from mast3r_ros.choices import ComputeUnits
+from mast3r_ros.engines.library_errors import first_line
 from mast3r_ros.errors import EngineFailed, EngineUnavailable, ModelError
 from mast3r_ros.models.description import DECODER, ENCODER
 
@@ -149,12 +150,6 @@ class CompiledStages:
                 ) from error
         finally:
             shutil.rmtree(unfinished, ignore_errors=True)
-
-
-def first_line(error: BaseException) -> str:
-    """Return the first line of a library's error."""
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
 
 
 def _as_input(name: str, value: NDArray[Any]) -> Any:

@@ -9,8 +9,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from mast3r_ros.engines.library_errors import first_line
 from mast3r_ros.engines.onnxruntime_engine.providers import Provider
-from mast3r_ros.engines.onnxruntime_engine.stage_session import StageSession, first_line
+from mast3r_ros.engines.onnxruntime_engine.stage_session import StageSession
 from mast3r_ros.models.description import DECODER, ENCODER
 
 _log = logging.getLogger(__name__)

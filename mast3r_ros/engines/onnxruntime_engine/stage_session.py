@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from mast3r_ros.engines.library_errors import first_line
 from mast3r_ros.engines.onnxruntime_engine.fixed_places import FixedPlaces
 from mast3r_ros.engines.onnxruntime_engine.providers import Provider, as_argument
 from mast3r_ros.errors import EngineCancelled, EngineFailed, EngineUnavailable, ModelError
@@ -131,12 +132,6 @@ class StageSession:
                     f'{self._path.name} takes {name} {shape} and gets {found}: the stages of this '
                     'model do not fit each other; export it anew'
                 )
-
-
-def first_line(error: BaseException) -> str:
-    """Return the first line of a library's error."""
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
 
 
 def _load_error(error: Exception, path: Path, provider: Provider) -> Exception:

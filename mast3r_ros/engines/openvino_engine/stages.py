@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mast3r_ros.config import Precision
+from mast3r_ros.engines.library_errors import last_line
 from mast3r_ros.engines.openvino_engine.compiled_cache import CompiledCache
 from mast3r_ros.errors import EngineCancelled, EngineFailed, ModelError
 from mast3r_ros.models.description import DECODER, ENCODER
@@ -188,9 +189,3 @@ class CompiledStages:
     def close(self) -> None:
         """Free them all."""
         self._loaded.clear()
-
-
-def last_line(error: BaseException) -> str:
-    """Return what a library's error says in the end; before that OpenVINO names its own files."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1] if lines else type(error).__name__
