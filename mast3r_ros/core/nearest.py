@@ -131,7 +131,7 @@ class NearestSearch(abc.ABC):
         pixels = self.targets.pixels if candidates is None else candidates
         best = np.full(len(vectors), pixels[0])
         best_score = np.full(len(vectors), -np.inf, np.float32)
-        # Fresh memory for every piece would cost as much as a fourth of the products.
+        # The same memory for all pieces: fresh one would be mapped page by page every time.
         size = min(len(vectors), _MOST_QUERIES), min(len(pixels), _PIECE_TARGETS)
         room = np.empty(size, np.float32)
         for piece in _blocks(len(pixels), _PIECE_TARGETS):

@@ -77,7 +77,7 @@ def _measured(
     published = case.published()
     reference = published.infer(*pair)
     facts = {
-        candidate: {**_errors(engine.infer(*pair), reference), **memory[candidate]}
+        candidate: {**_errors(engine.infer(*pair), reference), **memory.get(candidate, {})}
         for candidate, engine in engines.items()
     }
     timed = _time_in_turn(case, engines, published, pair)
