@@ -68,4 +68,8 @@ def _write(path: Path, done: dict[str, Any]) -> None:
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        print('Interrupted; make bench-full goes on from here.', file=sys.stderr)
+        sys.exit(130)

@@ -98,4 +98,8 @@ def processor() -> str:
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        print('Interrupted; nothing was written.', file=sys.stderr)
+        sys.exit(130)
