@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from mast3r_ros.engines.library_errors import first_line
 from mast3r_ros.errors import EngineUnavailable, ModelError
 from mast3r_ros.export.preprocess_graph import FRAME
 from mast3r_ros.export.stage_ports import IMAGE, Ports
@@ -76,10 +77,9 @@ def write_package(
             package = _convert(tools, module.eval(), ports, made)
             package.save(str(path))
     except Exception as error:  # of many kinds
-        said = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise ModelError(
             f'coremltools {tools.__version__} cannot convert {path.stem} with PyTorch '
-            f'{torch.__version__}: {said}; install {_KNOWN}'
+            f'{torch.__version__}: {first_line(error)}; install {_KNOWN}'
         ) from error
     _check(package.get_spec(), ports, path)
 

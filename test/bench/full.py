@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from network_case import ALL_CANDIDATES, NetworkCase, missing_libraries
-from network_rows import network_rows
+from network_rows import PUBLISHED, network_rows
 from run import line, processor
+from side_by_side import Row
 
 NETWORKS = (
     ('dune_base', 'DUNE base 448x336', (336, 448)),
@@ -44,24 +45,29 @@ def main() -> int:
             rows = list(network_rows(case, (candidate,)))
             for row in rows:
                 print(line(row), flush=True)
-            done[key] = [row.as_dict() for row in rows]
-            _write(arguments.output, done)
+            if all(isinstance(row, Row) for row in rows):
+                done[key] = [row.as_dict() for row in rows]
+                _write(arguments.output, done)
     return 0
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """Return what was measured on this machine."""
+    """Return what was measured on this machine against the same other side."""
     try:
         report = json.loads(path.read_text(encoding='utf-8'))
     except (OSError, ValueError):
         return {}
-    is_same = report.get('processor') == processor()
+    is_same = all(report.get(name) == value for name, value in _conditions().items())
     return dict(report['rows']) if is_same else {}
+
+
+def _conditions() -> dict[str, str]:
+    return {'processor': processor(), 'other': PUBLISHED}
 
 
 def _write(path: Path, done: dict[str, Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    report = {'command': 'make bench-full', 'processor': processor(), 'rows': done}
+    report = {'command': 'make bench-full', **_conditions(), 'rows': done}
     unfinished = path.with_suffix('.unfinished')
     unfinished.write_text(json.dumps(report, indent=2) + '\n', encoding='utf-8')
     unfinished.replace(path)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -20,31 +21,39 @@ from network_case import Candidate, NetworkCase
 from mast3r_ros.core.cores import usable_cores
 from mast3r_ros.errors import Mast3rError
 
+Outcome = dict[str, float] | Mast3rError
+
 PROGRAM = Path(__file__).with_name('network_memory.py')
 
 
 def prepare(
     case: NetworkCase, candidates: Sequence[Candidate], cache_dir: Path
-) -> dict[Candidate, dict[str, float]]:
-    """Export what the candidates run and return what each holds for itself.
-
-    A candidate whose export failed is left out; whoever wants to run it is told why.
-    """
+) -> dict[Candidate, Outcome]:
+    """Export what the candidates run and return what each holds for itself, or why it cannot."""
     by_export: dict[tuple[str, bool], list[Candidate]] = {}
     for each in candidates:
         by_export.setdefault((each.exported.value, each.calibrated), []).append(each)
+    outcomes: dict[Candidate, Outcome] = {}
     measured: dict[Candidate, Future[dict[str, float]]] = {}
-    with (
-        ProcessPoolExecutor(2, multiprocessing.get_context('spawn')) as processes,
-        ThreadPoolExecutor(2) as threads,
-    ):
+    context = multiprocessing.get_context('spawn')
+    to_default = (signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends them without a word
+    processes = ProcessPoolExecutor(2, context, initializer=signal.signal, initargs=to_default)
+    threads = ThreadPoolExecutor(2)
+    try:
         exports = {processes.submit(case.folder, alike[0]): alike for alike in by_export.values()}
         for export in as_completed(exports):
-            if isinstance(export.exception(), Mast3rError):
-                continue
+            error = export.exception()
             for each in exports[export]:
-                measured[each] = threads.submit(_memory, case, each, export.result(), cache_dir)
-        return {candidate: future.result() for candidate, future in measured.items()}
+                if isinstance(error, Mast3rError):
+                    outcomes[each] = error
+                else:
+                    folder = export.result()
+                    measured[each] = threads.submit(_memory, case, each, folder, cache_dir)
+        outcomes |= {candidate: future.result() for candidate, future in measured.items()}
+    finally:
+        threads.shutdown(cancel_futures=True)
+        processes.shutdown(cancel_futures=True)
+    return {candidate: outcomes[candidate] for candidate in candidates}
 
 
 def _memory(
@@ -59,6 +68,8 @@ def _memory(
             [sys.executable, str(PROGRAM), words], capture_output=True, check=False
         )
         if done.returncode:
+            why = done.stderr.decode(errors='replace').strip().rpartition('\n')[2]
+            print(f'  the memory of {candidate.name} could not be measured: {why}', flush=True)
             return {}
         printed = done.stdout
     return {'private_mb': int(printed.split()[-1]) / 1e6}

@@ -32,7 +32,7 @@ from mast3r_ros.core.results import Output
 from mast3r_ros.engines.registry import get_runtime
 from mast3r_ros.errors import Mast3rError
 
-PUBLISHED = 'PyTorch eager float32, all outputs'
+PUBLISHED = 'published arithmetic, PyTorch eager float32, all outputs'
 JOBS: dict[str, tuple[Output, bool]] = {
     'cloud and matches': (Output.CLOUD_1 | Output.CLOUD_2 | Output.DESC, True),
     'cloud of view 1 alone': (Output.CLOUD_1, False),
@@ -63,11 +63,13 @@ def _measured(
     case: NetworkCase, candidates: list[Candidate], cache_dir: Path
 ) -> Iterator[Row | Missing]:
     start = time.monotonic()
-    memory = prepare(case, candidates, cache_dir)
+    prepared = prepare(case, candidates, cache_dir)
     print(f'  (exports and memory: {time.monotonic() - start:.0f} s)', flush=True)
     engines: dict[Candidate, Any] = {}
-    for candidate in candidates:
+    for candidate, outcome in prepared.items():
         try:
+            if isinstance(outcome, Mast3rError):
+                raise outcome
             engines[candidate] = _engine(case, candidate, cache_dir)
         except Mast3rError as error:
             yield Missing(case.group, f'{case.name}, {candidate.name}', str(error))
@@ -77,7 +79,7 @@ def _measured(
     published = case.published()
     reference = published.infer(*pair)
     facts = {
-        candidate: {**_errors(engine.infer(*pair), reference), **memory.get(candidate, {})}
+        candidate: {**_errors(engine.infer(*pair), reference), **prepared[candidate]}
         for candidate, engine in engines.items()
     }
     timed = _time_in_turn(case, engines, published, pair)
@@ -87,6 +89,7 @@ def _measured(
     for (candidate, job), times in timed.items():
         if candidate is not None:
             theirs = timed[None, 'matches' if JOBS[job][1] else 'answers']
+            # Shortest against shortest: what neighbours take from either side is left out.
             at_most = min(theirs) / least[candidate, job] if least else None
             yield _row(case, candidate, job, times, theirs, at_most, facts[candidate])
 
@@ -129,7 +132,7 @@ def _time_in_turn(
     """Return milliseconds by engine and job; those of the published way under None."""
     times: Times = {}
     begin = time.monotonic()
-    for turn in range(MOST_ROUNDS):  # all have answered once, so none is cold
+    for turn in range(MOST_ROUNDS):  # every stage has run once, so none is cold
         if turn >= LEAST_ROUNDS and time.monotonic() > begin + case.timed_s:
             break
         spent: dict[tuple[Candidate | None, str], float] = {}
@@ -175,6 +178,7 @@ def _row(
             'rounds': len(ours),
             'best_ms': min(ours),
             'published_best_ms': min(theirs),
+            'best_ratio': min(theirs) / min(ours),
             **facts,
         },
         case.goals.get((candidate.name, job)),

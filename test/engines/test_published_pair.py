@@ -27,7 +27,7 @@ def test_the_other_side_of_the_bench_answers_as_the_published_network(name: str)
     pair = PublishedPair(case.architecture, seeded_tensors(shapes, case.facts['seed']))
     result = pair.infer(case.arrays['view1'], case.arrays['view2'])
     errors = {
-        name: relative_error(getattr(result, name), wanted)
-        for name, wanted in case.answers.items()
+        output: relative_error(getattr(result, output), wanted)
+        for output, wanted in case.answers.items()
     }
     assert max(errors.values()) <= LIMIT, errors

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The layers of the published networks as their arithmetic is described, in eager PyTorch.
 
-One operator after another, scores of all tokens in memory, planes of channels: what a user of the
-published networks runs on a processor. Nothing is folded, baked or laid out for speed.
+One operator after another: what a user of the published networks runs on a processor, where rotary
+positions are turned by PyTorch's own operators. Nothing is folded or baked.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-ROPE_BASE = 100.0
-FUSED_LEVELS = (4, 3, 2, 1)  # from the coarsest to the finest
+_ROPE_BASE = 100.0
+_FUSED_LEVELS = (4, 3, 2, 1)  # from the coarsest to the finest
 
 
 class Layers:
@@ -84,7 +84,7 @@ class Layers:
         """Return (batch, 4, H, W), raw, of the tokens of four depths."""
         levels = self._levels(f'{name}.act_postprocess', [planes(x, grid) for x in depths])
         path: Tensor | None = None
-        for level in FUSED_LEVELS:
+        for level in _FUSED_LEVELS:
             skip = self.conv(f'{name}.scratch.layer{level}_rn', levels[level - 1])
             if path is not None:
                 height, width = skip.shape[2:]
@@ -140,7 +140,7 @@ def _turned(x: Tensor, place: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 @functools.cache
 def _turns(dim: int, count: int) -> tuple[Tensor, Tensor]:
     """Return cosine and sine (count, dim) of the angles at each row or column."""
-    frequencies = ROPE_BASE ** -(torch.arange(0, dim, 2) / dim)
+    frequencies = _ROPE_BASE ** -(torch.arange(0, dim, 2) / dim)
     angles = torch.outer(torch.arange(count).float(), frequencies).repeat(1, 2)
     return angles.cos(), angles.sin()
 

@@ -6,7 +6,7 @@ It always computes all outputs, both views at once where their sizes are alike.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -35,7 +35,9 @@ class PublishedPair:
     ) -> None:
         self._architecture = architecture
         self._prefix = 'mast3r.' if architecture.is_dune else ''
-        self._layers = Layers({name: torch.from_numpy(each) for name, each in tensors.items()})
+        # Copies lie in memory as PyTorch itself lays tensors out.
+        copies = {name: torch.from_numpy(each).clone() for name, each in tensors.items()}
+        self._layers = Layers(copies)
 
     @torch.inference_mode()
     def infer(self, image_1: Image, image_2: Image) -> InferenceResult:
@@ -61,7 +63,7 @@ class PublishedPair:
             return [encode(self._normalised([image]), place) for image, place in pairs]
         return list(encode(self._normalised(images), places[0].expand(2, -1, -1)).split(1))
 
-    def _normalised(self, images: tuple[Image, ...] | list[Image]) -> Tensor:
+    def _normalised(self, images: Sequence[Image]) -> Tensor:
         """Return (batch, 3, H, W) around zero."""
         mean, deviation = map(torch.tensor, IMAGENET if self._architecture.is_dune else HALF)
         pixels = torch.from_numpy(np.stack(images)).float() / 255.0
