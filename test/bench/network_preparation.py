@@ -68,8 +68,9 @@ def _memory(
             [sys.executable, str(PROGRAM), words], capture_output=True, check=False
         )
         if done.returncode:
-            why = done.stderr.decode(errors='replace').strip().rpartition('\n')[2]
-            print(f'  the memory of {candidate.name} could not be measured: {why}', flush=True)
+            if done.returncode > 0:  # below, a signal ended it
+                why = done.stderr.decode(errors='replace').strip().rpartition('\n')[2]
+                print(f'  memory of {candidate.name} not measured: {why}', flush=True)
             return {}
         printed = done.stdout
     return {'private_mb': int(printed.split()[-1]) / 1e6}

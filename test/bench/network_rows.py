@@ -178,10 +178,10 @@ def _row(
             'rounds': len(ours),
             'best_ms': min(ours),
             'published_best_ms': min(theirs),
-            'best_ratio': min(theirs) / min(ours),
             **facts,
         },
         case.goals.get((candidate.name, job)),
+        best_ratio=min(theirs) / min(ours),
         at_most=at_most,
     )
 

@@ -59,9 +59,10 @@ def line(row: Row | Missing) -> str:
     facts = ', '.join(f'{name} {_short(value)}' for name, value in row.facts.items())
     goal = f' (goal {row.goal:g}x)' if row.goal is not None else ''
     goal += f' (goal {row.goal_ms:g} ms)' if row.goal_ms is not None else ''
+    if row.best_ratio is not None:
+        goal += f' (shortest times: {row.best_ratio:.1f}x)'
     if row.at_most is not None:
-        best = row.facts['best_ratio']
-        goal += f' (shortest times: {best:.1f}x, at most {row.at_most:.1f}x at the peak here)'
+        goal += f' (at most {row.at_most:.1f}x at the peak of this processor)'
     missed = ''.join(f'\n{"":<6}GOAL MISSED: {words}' for words in row.misses)
     return (
         f'  {row.name:<44}{row.ours_ms:>9.2f} ms  {row.ratio:>6.2f}x faster than '

@@ -26,7 +26,8 @@ class Row:
     goal: float | None = None  # the ratio to reach, where one is set
     goal_ms: float | None = None  # what ours is to stay within, where that is set
     goal_pairs_per_s: float | None = None  # of the fact pairs_per_s: ours alone, again and again
-    at_most: float | None = None  # the fact best_ratio if ours ran at the processor's peak
+    best_ratio: float | None = None  # of the shortest times of either side
+    at_most: float | None = None  # the best ratio if ours ran at the processor's peak, if known
 
     @property
     def misses(self) -> list[str]:
