@@ -5,11 +5,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from network_case import NetworkCase, missing_libraries
+from network_case import NEEDED, NetworkCase
 from network_rows import network_rows
 from side_by_side import Missing, Row
 
 SHAPE = (336, 336)
+NEEDS = NEEDED
 NAME = 'DUNE small 336x336'
 
 # What bfloat16 and eight bits are to reach, on a processor that multiplies both by itself.
@@ -23,9 +24,5 @@ GOALS = {
 
 def rows() -> Iterator[Row | Missing]:
     """Measure all engines in turn, then give one row after another."""
-    missing = missing_libraries()
-    if missing:
-        yield Missing('networks', NAME, f'needs {", ".join(missing)}')
-        return
     print('  (writes model folders of 3 GB under build/ once)', flush=True)
     yield from network_rows(NetworkCase('networks', NAME, 'dune_small', SHAPE, GOALS))

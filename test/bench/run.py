@@ -10,9 +10,11 @@ import os
 import platform
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from network_case import missing_libraries
 from PIL import Image
 from ratio_chart import draw_ratios
 from side_by_side import Missing, Row
@@ -39,7 +41,7 @@ def main() -> int:
     for name in arguments.groups or GROUPS:
         print(f'[{name}]', flush=True)
         began = time.monotonic()
-        for row in importlib.import_module(name).rows():
+        for row in rows_of(name):
             rows.append(row)
             print(line(row), flush=True)
         print(f'  ({name}: {time.monotonic() - began:.0f} s)', flush=True)
@@ -50,6 +52,16 @@ def main() -> int:
         f'and {picture}'
     )
     return 0
+
+
+def rows_of(group: str) -> Iterator[Row | Missing]:
+    """Measure a group, if the libraries are there that its module ``NEEDS``."""
+    module = importlib.import_module(group)
+    missing = missing_libraries(getattr(module, 'NEEDS', ()))
+    if missing:
+        yield Missing(group, group, f'needs {", ".join(missing)}')
+        return
+    yield from module.rows()
 
 
 def line(row: Row | Missing) -> str:

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from network_case import missing_libraries
-from side_by_side import Missing, Row, compare
+from network_case import NEEDED
+from side_by_side import Row, compare
 
 from mast3r_ros.config import MASt3RRuntimeConfig, ModelConfig, RuntimeConfig
 from mast3r_ros.core.benchmark import made_up_pair
@@ -17,16 +17,13 @@ from mast3r_ros.engines.registry import get_runtime
 from mast3r_ros.models.folder import ModelFolder
 
 GROUP = 'stages'
+NEEDS = NEEDED
 NAME = 'DUNE small 336x336, ONNX Runtime float32'
 SHAPE = (336, 336)
 
 
-def rows() -> Iterator[Row | Missing]:
+def rows() -> Iterator[Row]:
     """Compare our stages, finished answers and all, with one graph that ends at the raw heads."""
-    missing = missing_libraries()
-    if missing:
-        yield Missing(GROUP, NAME, f'needs {", ".join(missing)}')
-        return
     from full_size_model import full_size_model
     from whole_graph import VIEWS
 

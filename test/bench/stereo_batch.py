@@ -11,15 +11,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from network_case import missing_libraries
+from network_case import NEEDED
 from numpy.typing import NDArray
-from side_by_side import Missing, Row, compare
+from side_by_side import Row, compare
 
 from mast3r_ros.config import Precision
 from mast3r_ros.core.benchmark import made_up_pair
 from mast3r_ros.core.cores import usable_cores
 
 GROUP = 'stereo_batch'
+NEEDS = NEEDED
 NAME = 'encoder of DUNE small 336x336'
 SHAPE = (336, 336)
 ROUNDS = 11
@@ -27,12 +28,8 @@ ROUNDS = 11
 Run = Callable[[NDArray[np.uint8]], object]
 
 
-def rows() -> Iterator[Row | Missing]:
+def rows() -> Iterator[Row]:
     """Time a batch of two against two runs, on the engines of the processor."""
-    missing = missing_libraries()
-    if missing:
-        yield Missing(GROUP, NAME, f'needs {", ".join(missing)}')
-        return
     from full_size_model import full_size_model
 
     folder = full_size_model('dune_small', SHAPE)

@@ -9,8 +9,8 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from network_case import missing_libraries
-from side_by_side import Missing, Row, compare
+from network_case import NEEDED
+from side_by_side import Row, compare
 
 from mast3r_ros.config import MASt3RRuntimeConfig, ModelConfig, RuntimeConfig
 from mast3r_ros.core.benchmark import made_up_pair
@@ -21,6 +21,7 @@ from mast3r_ros.core.views import Grid, View
 from mast3r_ros.engines.registry import get_runtime
 
 GROUP = 'two_sizes'
+NEEDS = NEEDED
 NAME = 'DUNE small, 224x168'
 LARGE, SMALL = (252, 336), (168, 224)  # height, width
 IMAGE_SIZE = (640, 480)
@@ -30,12 +31,8 @@ ROUNDS = 7
 CASES = (('onnxruntime', 'fp32'), ('openvino', 'fp32'), ('openvino', 'bf16'), ('pytorch', 'fp32'))
 
 
-def rows() -> Iterator[Row | Missing]:
+def rows() -> Iterator[Row]:
     """Compare placing a frame on few pixels with doing it on all, the keyframe being encoded."""
-    missing = missing_libraries()
-    if missing:
-        yield Missing(GROUP, NAME, f'needs {", ".join(missing)}')
-        return
     from full_size_model import full_size_model
 
     folder = full_size_model('dune_small', LARGE, smaller=SMALL)

@@ -82,3 +82,12 @@ def test_what_the_node_adds_has_its_goals_in_milliseconds(bench):
     slow = node.np.full(9, 50.0)
     found = node._row('added', slow, 2 * slow, node.GOAL_MS)
     assert found.misses == ['50.00 ms is more than the goal of 10 ms']
+
+
+def test_a_group_without_its_libraries_is_one_row_that_names_them(bench, monkeypatch):
+    monkeypatch.setattr(importlib.import_module('stages'), 'NEEDS', ('numpy', 'no_such_library'))
+    (missing,) = bench.rows_of('stages')
+    assert bench.line(missing).split(None, 1) == [
+        'stages',
+        'not measured: needs no_such_library',
+    ]
