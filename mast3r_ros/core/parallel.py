@@ -9,6 +9,8 @@ from typing import TypeVar
 
 from mast3r_ros.core.cores import usable_cores
 
+FirstT = TypeVar('FirstT')
+SecondT = TypeVar('SecondT')
 ItemT = TypeVar('ItemT')
 ResultT = TypeVar('ResultT')
 
@@ -28,3 +30,12 @@ def parallel_map(job: Callable[[ItemT], ResultT], items: Iterable[ItemT]) -> lis
         return [job(item) for item in items]
     with ThreadPoolExecutor(threads) as pool:
         return list(pool.map(job, items))
+
+
+def both(first: Callable[[], FirstT], second: Callable[[], SecondT]) -> tuple[FirstT, SecondT]:
+    """Return the answers of two jobs, done at the same time where there are cores for it."""
+    if thread_count() < 2:
+        return first(), second()
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(second)
+        return first(), waiting.result()

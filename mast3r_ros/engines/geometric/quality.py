@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from functools import cached_property
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -25,37 +25,35 @@ _NOISE_ENERGY = 0.25  # squared grey levels a pixel: less is no texture
 _HALF_ENERGY = 0.15  # squared grey levels a pixel: where texture counts one half
 
 
+@dataclass(frozen=True, eq=False)
 class Texture:
     """What there is to match in a picture.
 
-    :param energy: (H, W) squared change of grey level a pixel along the direction of search.
+    :param strength: (H, W) of each pixel's near surround, in squared grey levels a pixel.
+    :param within_reach: (H, W) which pixels have any texture around them.
     """
 
-    def __init__(self, energy: FloatArray) -> None:
-        self._energy = energy
+    strength: FloatArray
+    within_reach: MaskArray
 
     @classmethod
     def along_rows(cls, image: GrayArray) -> Texture:
         """Return the texture for a search along the rows."""
         dx = _derivative(image, 1, 0)
-        return cls(dx * dx)
+        return cls._of_energy(dx * dx)
 
     @classmethod
     def any_direction(cls, image: GrayArray) -> Texture:
         """Return the texture for a search in the plane: what the weakest direction has."""
         dx, dy = _derivative(image, 1, 0), _derivative(image, 0, 1)
         xx, yy, xy = (mean(part, _TEXTURE_PX) for part in (dx * dx, dy * dy, dx * dy))
-        return cls(0.5 * (xx + yy) - np.sqrt(0.25 * (xx - yy) ** 2 + xy * xy))
+        return cls._of_energy(0.5 * (xx + yy) - np.sqrt(0.25 * (xx - yy) ** 2 + xy * xy))
 
-    @cached_property
-    def strength(self) -> FloatArray:
-        """(H, W) of each pixel's near surround, in squared grey levels."""
-        return mean(self._energy, _TEXTURE_PX)
-
-    @cached_property
-    def within_reach(self) -> MaskArray:
-        """(H, W) which pixels have any texture around them."""
-        return np.asarray(mean(self._energy, _TEXTURE_REACH_PX) > _NOISE_ENERGY)
+    @classmethod
+    def _of_energy(cls, energy: FloatArray) -> Texture:
+        """:param energy: (H, W) squared change of grey level along the direction of search."""
+        within_reach = mean(energy, _TEXTURE_REACH_PX) > _NOISE_ENERGY
+        return cls(mean(energy, _TEXTURE_PX), np.asarray(within_reach))
 
 
 def match_quality(agreement: FloatArray, good: MaskArray, texture: Texture) -> FloatArray:
@@ -64,7 +62,7 @@ def match_quality(agreement: FloatArray, good: MaskArray, texture: Texture) -> F
     :param agreement: 0 to 1, how well the ways there and back agree.
     :param good: which pixels have a match; a pixel among others without is doubtful.
     """
-    surround = mean(good.astype(np.float32), _SURROUND_PX)
+    surround = share(good, _SURROUND_PX)
     surround *= surround
     strength = texture.strength / (texture.strength + np.float32(_HALF_ENERGY))
     return np.asarray(agreement * surround * surround * strength * good, np.float32)
@@ -97,6 +95,12 @@ def confidence(quality: FloatArray, parallax_px: FloatArray) -> FloatArray:
 def mean(values: FloatArray, side_px: int) -> FloatArray:
     """Return the mean of the square window around each pixel."""
     return np.asarray(cv2.blur(values, (side_px, side_px)), np.float32)
+
+
+def share(mask: MaskArray, side_px: int) -> FloatArray:
+    """Return how much of the square window around each pixel the mask holds, from 0 to 1."""
+    window = side_px, side_px
+    return np.asarray(cv2.boxFilter(mask.view(np.uint8), cv2.CV_32F, window), np.float32)
 
 
 def _derivative(image: GrayArray, x: int, y: int) -> FloatArray:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+import cv2
 import numpy as np
 
 from mast3r_ros.core.results import FloatArray, InferenceResult, Output
@@ -112,10 +113,10 @@ def _with_view_2(
 def _cloud(matched: _Matched, rig: StereoRig) -> tuple[FloatArray, FloatArray]:
     """Return points along the axes of camera 1, from the view's own camera, and confidence."""
     enough = matched.parallax_px >= MIN_PARALLAX_PX
-    depth = np.full_like(matched.parallax_px, np.nan)
-    np.divide(rig.focal_px * rig.baseline_m, matched.parallax_px, out=depth, where=enough)
-    points = matched.view.rays * depth[..., None]
-    return points, confidence(matched.quality, matched.parallax_px)
+    known_px = np.where(enough, matched.parallax_px, np.float32(np.nan))
+    depth = np.float32(rig.focal_px * rig.baseline_m) / known_px
+    points = cv2.multiply(matched.view.rays, cv2.merge([depth, depth, depth]))
+    return np.asarray(points, np.float32), confidence(matched.quality, matched.parallax_px)
 
 
 def _warp(matched: _Matched, other: RectifiedView) -> FloatArray:
