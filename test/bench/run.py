@@ -71,6 +71,8 @@ def line(row: Row | Missing) -> str:
     facts = ', '.join(f'{name} {_short(value)}' for name, value in row.facts.items())
     goal = f' (goal {row.goal:g}x)' if row.goal is not None else ''
     goal += f' (goal {row.goal_ms:g} ms)' if row.goal_ms is not None else ''
+    if row.goal_pairs_per_s is not None:
+        goal += f' (goal {row.goal_pairs_per_s:g} pairs/s)'
     if row.best_ratio is not None:
         goal += f' (shortest times: {row.best_ratio:.1f}x)'
     if row.at_most is not None:

@@ -51,6 +51,20 @@ def test_a_goal_that_is_missed_is_said(bench, goals, words):
     assert f'GOAL MISSED: {words}' in bench.line(missed)
 
 
+@pytest.mark.parametrize(
+    ('goals', 'words'),
+    [
+        ({'goal': 1.5}, '(goal 1.5x)'),
+        ({'goal_ms': 9.0}, '(goal 9 ms)'),
+        ({'goal_pairs_per_s': 30.0, 'facts': {'pairs_per_s': 31.0}}, '(goal 30 pairs/s)'),
+    ],
+)
+def test_a_goal_is_said_beside_what_was_measured(bench, goals, words):
+    line = bench.line(row(bench, **goals))
+    assert words in line
+    assert 'MISSED' not in line
+
+
 def test_a_goal_above_the_peak_of_the_processor_says_so(bench):
     missed = row(bench, goal=6.0, at_most=4.2)
     words = 'products at the peak of this processor would make 4.2x'
