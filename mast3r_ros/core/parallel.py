@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Work shared out over a few threads; it pays where NumPy does the work and lets go of the GIL."""
+"""Work shared out over a few threads; it pays where NumPy or OpenCV works without the GIL."""
 
 from __future__ import annotations
 
@@ -32,9 +32,16 @@ def parallel_map(job: Callable[[ItemT], ResultT], items: Iterable[ItemT]) -> lis
         return list(pool.map(job, items))
 
 
-def both(first: Callable[[], FirstT], second: Callable[[], SecondT]) -> tuple[FirstT, SecondT]:
-    """Return the answers of two jobs, done at the same time where there are cores for it."""
-    if thread_count() < 2:
+def both(
+    first: Callable[[], FirstT], second: Callable[[], SecondT], *, most_threads: int = 2
+) -> tuple[FirstT, SecondT]:
+    """Return the answers of two jobs, done at the same time where there are cores for it.
+
+    Both end before an error is raised, that of the first if both fail.
+
+    :param most_threads: with 1 they are done one after the other whatever cores there are.
+    """
+    if min(thread_count(), most_threads) < 2:
         return first(), second()
     with ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(second)

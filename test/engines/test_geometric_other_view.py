@@ -109,12 +109,12 @@ def calibrated_pair() -> ViewPair:
     [Product.CLOUD_1, Product.MATCHES, Product.CLOUD_1 | Product.MATCHES, Product.ALL],
     ids=str,
 )
-def test_a_pair_takes_a_search_and_a_half_whatever_is_wanted(
+def test_a_pair_takes_a_search_and_a_quarter_whatever_is_wanted(
     wanted: Product, rows_searched: list[int]
 ) -> None:
     with GeometricEngine() as engine:
         result = PairProcessor(NodeConfig()).process(engine, calibrated_pair(), wanted)
-    assert sum(rows_searched) == 240 + 120
+    assert sum(rows_searched) == 240 + 60
     assert result.scale.source is ScaleSource.STEREO_BASELINE or wanted is Product.MATCHES
 
 

@@ -13,16 +13,22 @@ from mast3r_ros.core.results import FloatArray
 from mast3r_ros.core.views import MaskArray
 from mast3r_ros.engines.geometric.pixels import GrayArray
 from mast3r_ros.engines.geometric.quality import Texture, match_quality, mean, share
-from mast3r_ros.engines.geometric.search import SearchRange, search_rows, without_speckles
-from mast3r_ros.engines.geometric.subpixel import refine
+from mast3r_ros.engines.geometric.search import (
+    SearchRange,
+    lands_on,
+    search_rows,
+    shrunk,
+    without_speckles,
+)
+from mast3r_ros.engines.geometric.subpixel import Refined, refine
 
-_BACK_STEP = 2  # the way back is sought on every second row, at half the width
+_BACK_ROW_STEP = 4  # the way back only confirms: sought on every fourth row of full size
 _AGREE_PX = 1.75  # there and back
 _NOWHERE_PX = 1e6  # no disparity agrees with it
 _SPECKLE_PX = 60  # smaller islands are dropped
 _NEIGHBOUR_PX = 5
 _NEIGHBOUR_SHARE = 0.3  # of good neighbours that brings a doubtful pixel back
-_NEIGHBOUR_AGREEMENT = 0.25  # of a pixel that only its neighbours speak for
+_DOUBTFUL_AGREEMENT = 0.25  # of a pixel that only its looks or its neighbours speak for
 _WEAK_ENERGY = 2.0  # squared grey levels a pixel: below, noise decides at full size
 _MANY_WEAK = 0.1  # of the pixels lost for weak texture: worth another search at half the size
 _MIN_HALVED_PX = 128  # shortest side of a picture worth halving
@@ -45,70 +51,59 @@ def measure(
     base: GrayArray,
     other: GrayArray,
     search: SearchRange,
-    seen_other: MaskArray | None,
+    seen_base: MaskArray | None = None,
+    seen_other: MaskArray | None = None,
+    back_row_step: int = _BACK_ROW_STEP,
 ) -> Disparity:
     """Return the checked disparity of the base picture.
 
-    :param seen_other: which pixels of the other picture are real; None: all.
+    :param seen_base: which pixels are real, and ``seen_other`` of the other picture; None: all.
+    :param back_row_step: the way back is sought on every so many rows.
     """
     first = search_rows(base, other, search)
+    if seen_other is not None:
+        first[~lands_on(first, seen_other)] = np.nan
+    some = slice(None, None, back_row_step)
     (fine, texture), back = both(
-        lambda: (refine(first, base, other), Texture.along_rows(base)),
-        lambda: _way_back(base, other, search, seen_other),
+        lambda: (refine(first, base, other), Texture.along_rows(base, seen_base)),
+        lambda: search_rows(other[some], base[some], search.reversed()),
+        most_threads=cv2.getNumThreads(),
     )
-    found = _checked(first, fine, back, texture)
+    found = _checked(first, fine, _agreement(fine.values, back, back_row_step), texture)
     weak = np.isnan(found.values) & (texture.strength < _WEAK_ENERGY) & texture.within_reach
     if min(base.shape) >= _MIN_HALVED_PX and np.count_nonzero(weak) > _MANY_WEAK * weak.size:
-        found = _filled(found, weak, base, other, search, seen_other)
+        half = _half_measured(base, other, search, seen_base, seen_other, back_row_step)
+        found = _filled(found, weak, half)
     return found
 
 
-def _way_back(
-    base: GrayArray, other: GrayArray, search: SearchRange, seen_other: MaskArray | None
-) -> FloatArray:
-    """Return the disparity of the other picture, in pixels of it, coarse: it only confirms.
+def _checked(
+    first: FloatArray, fine: Refined, agreement: FloatArray, texture: Texture
+) -> Disparity:
+    """Drop the disparities that nothing confirms, and small islands.
 
-    Every ``_BACK_STEP``-th row at half the width costs a quarter of a search, and hardly a match.
-    """
-    width = other.shape[1]
-    rows = slice(None, None, _BACK_STEP)
-    size = max(1, width // _BACK_STEP), len(other[rows])
-    small_base, small_other = (
-        np.asarray(cv2.resize(image[rows], size, interpolation=cv2.INTER_AREA), np.uint8)
-        for image in (base, other)
-    )
-    ratio = size[0] / width
-    back = search_rows(small_other, small_base, search.scaled(ratio).reversed())
-    back *= np.float32(1.0 / ratio)
-    if seen_other is not None:
-        seen = cv2.resize(seen_other[rows].astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)
-        back[seen == 0] = np.nan
-    return back
-
-
-def _checked(first: FloatArray, fine: FloatArray, back: FloatArray, texture: Texture) -> Disparity:
-    """Drop the disparities that the way back does not confirm, and small islands.
+    What is too thin for the coarse way back is believed if it looks the same in both pictures;
+    the matcher's own rough way back has confirmed it before.
 
     :param first: to the pixel, and ``fine`` below it.
+    :param agreement: 0 to 1, with the way back.
     """
-    agreement = _agreement(fine, back)
-    good = without_speckles((agreement > 0.0) & texture.within_reach, fine, _SPECKLE_PX)
-    good |= _fits_neighbours(first, fine, good) & texture.within_reach
-    np.maximum(agreement, np.float32(_NEIGHBOUR_AGREEMENT), out=agreement)
+    confirmed = (agreement > 0.0) | fine.alike
+    good = without_speckles(confirmed & texture.within_reach, fine.values, _SPECKLE_PX)
+    good |= _fits_neighbours(first, fine.values, good) & texture.within_reach
+    np.maximum(agreement, np.float32(_DOUBTFUL_AGREEMENT), out=agreement)
     quality = match_quality(agreement, good, texture)
-    return Disparity(np.where(good, fine, np.float32(np.nan)), quality)
+    return Disparity(np.where(good, fine.values, np.float32(np.nan)), quality)
 
 
-def _agreement(disparity: FloatArray, back: FloatArray) -> FloatArray:
+def _agreement(disparity: FloatArray, back: FloatArray, row_step: int) -> FloatArray:
     """Return 1 where there and back agree, falling to one half at the limit and 0 beyond.
 
-    :param back: of :func:`_way_back`; a row between two of it agrees if one of both does.
+    :param back: of every ``row_step``-th row; one between two agrees if one of both does.
     """
     height, width = disparity.shape
-    ratio = np.float32(back.shape[1] / width)
-    column = (np.arange(width, dtype=np.float32) + np.float32(0.5)) * ratio - np.float32(0.5)
-    x = column - disparity * ratio
-    rows = np.arange(height, dtype=np.float32) / _BACK_STEP
+    x = np.arange(width, dtype=np.float32) - disparity
+    rows = np.arange(height, dtype=np.float32) / row_step
     expected = -disparity
     gaps = []
     for nearest in (np.floor(rows), np.minimum(np.ceil(rows), len(back) - 1)):
@@ -128,27 +123,33 @@ def _fits_neighbours(first: FloatArray, fine: FloatArray, good: MaskArray) -> Ma
     return np.asarray(near & (good_share > _NEIGHBOUR_SHARE))
 
 
-def _filled(
-    found: Disparity,
-    weak: MaskArray,
+def _half_measured(
     base: GrayArray,
     other: GrayArray,
     search: SearchRange,
+    seen_base: MaskArray | None,
     seen_other: MaskArray | None,
+    back_row_step: int,
 ) -> Disparity:
-    """Take from half the size, where the noise is half as strong, what full size cannot see."""
+    """Return the disparity at half the size, where the noise is half as strong."""
     height, width = base.shape
     size = width // 2, height // 2
-    ratio = size[0] / width
     half_base, half_other = (
         np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
         for image in (base, other)
     )
-    half_seen = None
-    if seen_other is not None:
-        seen = cv2.resize(seen_other.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)
-        half_seen = np.asarray(seen != 0)
-    half = measure(half_base, half_other, search.scaled(ratio), half_seen)
+    half_seen_base, half_seen_other = (
+        None if seen is None else shrunk(seen, size) for seen in (seen_base, seen_other)
+    )
+    half_search = search.scaled(size[0] / width)
+    step = max(1, back_row_step // 2)
+    return measure(half_base, half_other, half_search, half_seen_base, half_seen_other, step)
+
+
+def _filled(found: Disparity, weak: MaskArray, half: Disparity) -> Disparity:
+    """Take from half the size what full size cannot see."""
+    height, width = found.values.shape
+    ratio = half.values.shape[1] / width
     sure = np.where(half.quality > _HALF_QUALITY, half.values, np.float32(np.nan))
     nearest, blended = (
         np.asarray(cv2.resize(sure, (width, height), interpolation=rule), np.float32)

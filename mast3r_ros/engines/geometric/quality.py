@@ -19,6 +19,7 @@ _FULL_CONFIDENCE = 9.0  # above 1, which is none
 _SURROUND_PX = 21  # side of the window whose matches speak for a pixel
 _TEXTURE_PX = 7  # side of the window whose texture speaks for a pixel
 _TEXTURE_REACH_PX = 31  # side of the window without any texture where nothing is believed
+_EDGE_PX = 5  # side of the window that must be real for its texture to count
 _LIKENESS_PX = 11  # side of the window that is compared
 _ROUNDING_VARIANCE = 1.0  # product of both variances, in grey levels, that is rounding alone
 _NOISE_ENERGY = 0.25  # squared grey levels a pixel: less is no texture
@@ -37,10 +38,17 @@ class Texture:
     within_reach: MaskArray
 
     @classmethod
-    def along_rows(cls, image: GrayArray) -> Texture:
-        """Return the texture for a search along the rows."""
+    def along_rows(cls, image: GrayArray, seen: MaskArray | None = None) -> Texture:
+        """Return the texture for a search along the rows.
+
+        :param seen: which pixels are real, so that their edge is no texture; None: all.
+        """
         dx = _derivative(image, 1, 0)
-        return cls._of_energy(dx * dx)
+        energy = dx * dx
+        if seen is not None:
+            inside = cv2.erode(seen.astype(np.uint8), np.ones((_EDGE_PX, _EDGE_PX), np.uint8))
+            energy *= inside
+        return cls._of_energy(energy)
 
     @classmethod
     def any_direction(cls, image: GrayArray) -> Texture:
@@ -87,8 +95,8 @@ def confidence(quality: FloatArray, parallax_px: FloatArray) -> FloatArray:
 
     :param parallax_px: how far a match lies from where infinity would be; NaN for no match.
     """
-    share = parallax_px / (parallax_px + np.float32(_HALF_PARALLAX_PX))
-    grown = np.float32(1.0) + np.float32(_FULL_CONFIDENCE) * quality * share
+    known = parallax_px / (parallax_px + np.float32(_HALF_PARALLAX_PX))
+    grown = np.float32(1.0) + np.float32(_FULL_CONFIDENCE) * quality * known
     return np.asarray(np.where(parallax_px >= MIN_PARALLAX_PX, grown, np.float32(1.0)))
 
 

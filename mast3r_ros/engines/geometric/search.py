@@ -27,7 +27,7 @@ _COARSE_MIN_SIDE_PX = 16
 _COARSE_UNIQUENESS_PERCENT = 20
 _RARE_FRACTION = 3e-3  # of the coarse pixels: fewer do not widen the range
 _COARSE_MARGIN_PX = 1.0  # on both sides of the coarse disparities, in coarse pixels
-_SPAN_MARGIN = 0.05  # of their span, likewise
+_NEAR_MARGIN = 0.1  # of their span, besides: the nearest must not be missed, however small it is
 _COARSE_SPECKLE_PX = 30
 
 
@@ -84,29 +84,35 @@ def find_range(
         coarse_left, coarse_right, possible.scaled(ratio), _COARSE_UNIQUENESS_PERCENT
     )
     good = without_speckles(np.isfinite(coarse), coarse, _COARSE_SPECKLE_PX)
-    good &= _both_seen(coarse, _shrunk(seen_left, size), _shrunk(seen_right, size))
+    if seen_left is not None:
+        good &= shrunk(seen_left, size)
+    good &= lands_on(coarse, None if seen_right is None else shrunk(seen_right, size))
     if not good.any():
         return possible
     rare = (_RARE_FRACTION, 1.0 - _RARE_FRACTION)
     low, high = np.quantile(coarse[good], rare, method='nearest')
-    margin = _COARSE_MARGIN_PX + _SPAN_MARGIN * (high - low)
-    lowest = max(possible.lowest, (low - margin) / ratio)
-    return SearchRange.between(lowest, min(possible.highest, (high + margin) / ratio))
+    farthest = low - _COARSE_MARGIN_PX
+    nearest = high + _COARSE_MARGIN_PX + _NEAR_MARGIN * (high - low)
+    lowest = max(possible.lowest, farthest / ratio)
+    return SearchRange.between(lowest, min(possible.highest, nearest / ratio))
 
 
-def _both_seen(disparity: FloatArray, seen_left: MaskArray, seen_right: MaskArray) -> MaskArray:
-    """Return where a pixel and the one it matches are real."""
-    width = disparity.shape[1]
-    x = np.rint(np.arange(width) - np.nan_to_num(disparity)).astype(np.intp)
-    matched = np.take_along_axis(seen_right, np.clip(x, 0, width - 1), axis=1)
-    return np.asarray(seen_left & matched & (x >= 0) & (x < width))
+def lands_on(disparity: FloatArray, seen_other: MaskArray | None) -> MaskArray:
+    """Return which pixels match one that lies in the other picture and is real.
+
+    :param seen_other: which pixels are real; None: all.
+    """
+    height, width = disparity.shape
+    real = np.ones((height, width), np.uint8) if seen_other is None else seen_other
+    x = np.arange(width, dtype=np.float32) - disparity
+    y = np.repeat(np.arange(height, dtype=np.float32)[:, None], width, axis=1)
+    return np.asarray(cv2.remap(real.astype(np.uint8), x, y, cv2.INTER_NEAREST) != 0)
 
 
-def _shrunk(seen: MaskArray | None, size: tuple[int, int]) -> MaskArray:
-    if seen is None:
-        return np.ones(size[::-1], np.bool_)
-    shrunk = cv2.resize(seen.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)
-    return np.asarray(shrunk != 0)
+def shrunk(seen: MaskArray, size: tuple[int, int]) -> MaskArray:
+    """Return which pixels are real of the picture at another size (width, height)."""
+    small = cv2.resize(seen.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)
+    return np.asarray(small != 0)
 
 
 def search_rows(

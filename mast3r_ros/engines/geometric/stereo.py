@@ -72,7 +72,7 @@ def _match(
     possible = SearchRange.between(rig.infinity_px, nearest)
     with stages('disparity'):
         search = find_range(left, right, possible, rig.view_1.seen, rig.view_2.seen)
-        found_1 = measure(left, right, search, rig.view_2.seen)
+        found_1 = measure(left, right, search, rig.view_1.seen, rig.view_2.seen)
         return found_1, seen_from_other(found_1, rig.view_1.seen) if both else None
 
 

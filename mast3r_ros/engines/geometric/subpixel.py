@@ -3,10 +3,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import cv2
 import numpy as np
 
 from mast3r_ros.core.results import FloatArray
+from mast3r_ros.core.views import MaskArray
 from mast3r_ros.engines.geometric.pixels import GrayArray
 from mast3r_ros.engines.geometric.quality import mean
 
@@ -17,35 +20,68 @@ _SURFACE_PX = 1.0  # disparities this much apart belong to different surfaces
 _SMOOTH_PX = 3.0
 _SMOOTHINGS = 2
 _FAR_AWAY_PX = 16.0  # below all disparities: nothing is mixed with it
+_ALIKE_SHARE = 0.3  # of the variance of a window that may differ between both pictures
+_TELLING_VARIANCE = 25.0  # squared grey levels: windows with less look alike by chance
 
 
-def refine(disparity: FloatArray, base: GrayArray, other: GrayArray) -> FloatArray:
+@dataclass(frozen=True, eq=False)
+class Refined:
+    """Disparity to a fraction of a pixel.
+
+    :param values: (H, W) pixels; NaN where there is none.
+    :param alike: (H, W) where the windows of both pictures look the same but for brightness.
+    """
+
+    values: FloatArray
+    alike: MaskArray
+
+
+def refine(disparity: FloatArray, base: GrayArray, other: GrayArray) -> Refined:
     """Return the disparity to a fraction of a pixel; NaN stays NaN.
 
     :param disparity: to the pixel; what the matcher adds below is drawn towards whole pixels.
     """
     nothing = np.isnan(disparity)
     if nothing.all():
-        return disparity
+        return Refined(disparity, np.zeros(disparity.shape, np.bool_))
     refined = np.where(nothing, np.nanmin(disparity) - np.float32(_FAR_AWAY_PX), disparity)
-    refined += _step(refined, base, other)
+    step, alike = _compare(_gap(refined, base, other), base)
+    refined += step
     for _ in range(_SMOOTHINGS):
         refined = np.asarray(cv2.bilateralFilter(refined, 5, _SURFACE_PX, _SMOOTH_PX), np.float32)
     np.copyto(refined, np.float32(np.nan), where=nothing)
-    return refined
+    return Refined(refined, alike & ~nothing)
 
 
-def _step(disparity: FloatArray, base: GrayArray, other: GrayArray) -> FloatArray:
-    """Return the change that makes grey levels in a window most alike, whatever their offset."""
+def _gap(disparity: FloatArray, base: GrayArray, other: GrayArray) -> FloatArray:
+    """Return how much brighter the other picture is where each pixel is seen in it."""
     height, width = disparity.shape
     x = np.arange(width, dtype=np.float32) - disparity
     y = np.repeat(np.arange(height, dtype=np.float32)[:, None], width, axis=1)
     levels = other.astype(np.float32)
     seen = cv2.remap(levels, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    gap = cv2.subtract(seen, base.astype(np.float32))
+    return np.asarray(cv2.subtract(seen, base.astype(np.float32)), np.float32)
+
+
+def _compare(gap: FloatArray, base: GrayArray) -> tuple[FloatArray, MaskArray]:
+    """Return the change of disparity that makes windows most alike, and where they then are.
+
+    :param gap: how much brighter the other picture is; an offset of a whole window is ignored.
+    """
     slope = np.asarray(cv2.Sobel(base, cv2.CV_32F, 1, 0, ksize=1, scale=0.5))
-    mean_slope = mean(slope, _WINDOW_PX)
-    covariance = mean(slope * gap, _WINDOW_PX) - mean_slope * mean(gap, _WINDOW_PX)
-    variance = mean(slope * slope, _WINDOW_PX) - mean_slope * mean_slope
-    step = covariance / (variance + np.float32(_NOISE_VARIANCE))
-    return np.asarray(np.clip(step, -_MAX_STEP_PX, _MAX_STEP_PX, out=step))
+    mean_slope, mean_gap = mean(slope, _WINDOW_PX), mean(gap, _WINDOW_PX)
+    covariance = mean(slope * gap, _WINDOW_PX) - mean_slope * mean_gap
+    slope_variance = mean(slope * slope, _WINDOW_PX) - mean_slope * mean_slope
+    step = covariance / (slope_variance + np.float32(_NOISE_VARIANCE))
+    left_over = mean(gap * gap, _WINDOW_PX) - mean_gap * mean_gap - step * covariance
+    variance = _variance(base)
+    alike = (left_over < np.float32(_ALIKE_SHARE) * variance) & (variance > _TELLING_VARIANCE)
+    return np.clip(step, -_MAX_STEP_PX, _MAX_STEP_PX, out=step), np.asarray(alike)
+
+
+def _variance(image: GrayArray) -> FloatArray:
+    """Return the variance of the grey levels in the window around each pixel."""
+    window = _WINDOW_PX, _WINDOW_PX
+    squares = cv2.sqrBoxFilter(image, cv2.CV_32F, window)
+    average = cv2.boxFilter(image, cv2.CV_32F, window)
+    return np.asarray(squares - average * average, np.float32)
