@@ -12,7 +12,7 @@ from mast3r_ros.core.parallel import both
 from mast3r_ros.core.results import FloatArray
 from mast3r_ros.core.views import MaskArray
 from mast3r_ros.engines.geometric.pixels import GrayArray
-from mast3r_ros.engines.geometric.quality import Texture, match_quality, mean, share
+from mast3r_ros.engines.geometric.quality import Texture, match_quality
 from mast3r_ros.engines.geometric.search import (
     SearchRange,
     lands_on,
@@ -26,9 +26,7 @@ _BACK_ROW_STEP = 4  # the way back only confirms: sought on every fourth row of 
 _AGREE_PX = 1.75  # there and back
 _NOWHERE_PX = 1e6  # no disparity agrees with it
 _SPECKLE_PX = 60  # smaller islands are dropped
-_NEIGHBOUR_PX = 5
-_NEIGHBOUR_SHARE = 0.3  # of good neighbours that brings a doubtful pixel back
-_DOUBTFUL_AGREEMENT = 0.25  # of a pixel that only its looks or its neighbours speak for
+_DOUBTFUL_AGREEMENT = 0.25  # of a pixel that only its looks speak for
 _WEAK_ENERGY = 2.0  # squared grey levels a pixel: below, noise decides at full size
 _MANY_WEAK = 0.1  # of the pixels lost for weak texture: worth another search at half the size
 _MIN_HALVED_PX = 128  # shortest side of a picture worth halving
@@ -69,7 +67,7 @@ def measure(
         lambda: search_rows(other[some], base[some], search.reversed()),
         most_threads=cv2.getNumThreads(),
     )
-    found = _checked(first, fine, _agreement(fine.values, back, back_row_step), texture)
+    found = _checked(fine, _agreement(fine.values, back, back_row_step), texture)
     weak = np.isnan(found.values) & (texture.strength < _WEAK_ENERGY) & texture.within_reach
     if min(base.shape) >= _MIN_HALVED_PX and np.count_nonzero(weak) > _MANY_WEAK * weak.size:
         half = _half_measured(base, other, search, seen_base, seen_other, back_row_step)
@@ -77,20 +75,16 @@ def measure(
     return found
 
 
-def _checked(
-    first: FloatArray, fine: Refined, agreement: FloatArray, texture: Texture
-) -> Disparity:
+def _checked(fine: Refined, agreement: FloatArray, texture: Texture) -> Disparity:
     """Drop the disparities that nothing confirms, and small islands.
 
     What is too thin for the coarse way back is believed if it looks the same in both pictures;
     the matcher's own rough way back has confirmed it before.
 
-    :param first: to the pixel, and ``fine`` below it.
     :param agreement: 0 to 1, with the way back.
     """
     confirmed = (agreement > 0.0) | fine.alike
     good = without_speckles(confirmed & texture.within_reach, fine.values, _SPECKLE_PX)
-    good |= _fits_neighbours(first, fine.values, good) & texture.within_reach
     np.maximum(agreement, np.float32(_DOUBTFUL_AGREEMENT), out=agreement)
     quality = match_quality(agreement, good, texture)
     return Disparity(np.where(good, fine.values, np.float32(np.nan)), quality)
@@ -113,14 +107,6 @@ def _agreement(disparity: FloatArray, back: FloatArray, row_step: int) -> FloatA
     gap = np.asarray(np.fmin(*gaps), np.float32)
     agreement = 1.0 - gap * np.float32(0.5 / _AGREE_PX)
     return np.asarray(np.where(gap <= _AGREE_PX, agreement, np.float32(0.0)))
-
-
-def _fits_neighbours(first: FloatArray, fine: FloatArray, good: MaskArray) -> MaskArray:
-    """Return the pixels whose own disparity is within 1 of the mean of their good neighbours."""
-    good_share = share(good, _NEIGHBOUR_PX)
-    total = mean(np.where(good, fine, np.float32(0.0)), _NEIGHBOUR_PX)
-    near = cv2.absdiff(first * good_share, total) < good_share
-    return np.asarray(near & (good_share > _NEIGHBOUR_SHARE))
 
 
 def _half_measured(

@@ -80,7 +80,7 @@ def _on_raw_pixels(
     view: RectifiedView, found: Disparity, infinity_px: float, sign: float = 1.0
 ) -> _Matched:
     values = view.to_raw_grid(found.values)
-    quality = np.nan_to_num(view.to_raw_grid(found.quality))
+    quality = cv2.patchNaNs(view.to_raw_grid(found.quality), 0.0)
     parallax_px = np.float32(sign) * values - np.float32(infinity_px)
     return _Matched(view, values, parallax_px, quality)
 

@@ -16,11 +16,11 @@ from mast3r_ros.engines.geometric.quality import mean
 _WINDOW_PX = 5
 _NOISE_VARIANCE = 10.0  # of the gradient in a window, squared grey levels: holds back flat ones
 _MAX_STEP_PX = 0.5
-_SURFACE_PX = 1.0  # disparities this much apart belong to different surfaces
-_SMOOTH_PX = 3.0
+_SURFACE_PX = 1.5  # disparities this much apart belong to different surfaces
+_EVEN_PX = 20.0  # neighbours of the same surface count nearly the same
 _SMOOTHINGS = 2
 _FAR_AWAY_PX = 16.0  # below all disparities: nothing is mixed with it
-_ALIKE_SHARE = 0.3  # of the variance of a window that may differ between both pictures
+_ALIKE_SHARE = 0.7  # of the variance of a window that may differ between both pictures
 _TELLING_VARIANCE = 25.0  # squared grey levels: windows with less look alike by chance
 
 
@@ -48,7 +48,7 @@ def refine(disparity: FloatArray, base: GrayArray, other: GrayArray) -> Refined:
     step, alike = _compare(_gap(refined, base, other), base)
     refined += step
     for _ in range(_SMOOTHINGS):
-        refined = np.asarray(cv2.bilateralFilter(refined, 5, _SURFACE_PX, _SMOOTH_PX), np.float32)
+        refined = np.asarray(cv2.bilateralFilter(refined, 5, _SURFACE_PX, _EVEN_PX), np.float32)
     np.copyto(refined, np.float32(np.nan), where=nothing)
     return Refined(refined, alike & ~nothing)
 
