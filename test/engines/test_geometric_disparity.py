@@ -9,6 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from mast3r_ros.engines.geometric.disparity import Disparity, measure
+from mast3r_ros.engines.geometric.quality import Texture
 from mast3r_ros.engines.geometric.search import SearchRange
 
 WIDTH, HEIGHT = 480, 240
@@ -85,3 +86,11 @@ def test_a_match_on_pixels_that_are_not_real_is_none() -> None:
     assert not np.isfinite(found.values[:, lost]).any()
     kept = ~lost & (x > 60) & (x < WIDTH - 20)
     assert np.isfinite(found.values[:, kept]).mean() > 0.95
+
+
+def test_the_edge_of_what_a_camera_sees_is_no_texture() -> None:
+    picture = np.full((HEIGHT, WIDTH), 90, np.uint8)
+    real = np.ones((HEIGHT, WIDTH), np.bool_)
+    picture[:, 300:], real[:, 300:] = 140, False
+    assert Texture.along_rows(picture).within_reach.any()
+    assert not Texture.along_rows(picture, real).within_reach.any()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Dense disparity of a base picture, checked: there and back, islands, texture."""
+"""Dense disparity of a base picture, checked: there and back, looks, islands, texture."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ _COARSE_MIN_SIDE_PX = 16
 _COARSE_UNIQUENESS_PERCENT = 20
 _RARE_FRACTION = 3e-3  # of the coarse pixels: fewer do not widen the range
 _COARSE_MARGIN_PX = 1.0  # on both sides of the coarse disparities, in coarse pixels
-_NEAR_MARGIN = 0.1  # of their span, besides: the nearest must not be missed, however small it is
+_NEAR_MARGIN = 0.1  # of their span, besides: what is nearest matters most, and may be small
 _COARSE_SPECKLE_PX = 30
 
 
