@@ -88,6 +88,12 @@ def test_a_match_on_pixels_that_are_not_real_is_none() -> None:
     assert np.isfinite(found.values[:, kept]).mean() > 0.95
 
 
+def test_what_lies_beside_the_other_picture_has_no_match() -> None:
+    found = measure(*seen_by_both(np.zeros((HEIGHT, WIDTH), np.bool_)), SEARCH)
+    assert not np.isfinite(found.values[:, : WALL_PX - 1]).any()
+    assert np.isfinite(found.values[:, WALL_PX + 5 : WIDTH - 20]).mean() > 0.95
+
+
 def test_the_edge_of_what_a_camera_sees_is_no_texture() -> None:
     picture = np.full((HEIGHT, WIDTH), 90, np.uint8)
     real = np.ones((HEIGHT, WIDTH), np.bool_)

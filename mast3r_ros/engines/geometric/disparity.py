@@ -59,8 +59,7 @@ def measure(
     :param back_row_step: the way back is sought on every so many rows.
     """
     first = search_rows(base, other, search)
-    if seen_other is not None:
-        first[~lands_on(first, seen_other)] = np.nan
+    first[~lands_on(first, seen_other)] = np.nan
     some = slice(None, None, back_row_step)
     (fine, texture), back = both(
         lambda: (refine(first, base, other), Texture.along_rows(base, seen_base)),

@@ -103,10 +103,11 @@ def lands_on(disparity: FloatArray, seen_other: MaskArray | None) -> MaskArray:
     :param seen_other: which pixels are real; None: all.
     """
     height, width = disparity.shape
-    real = np.ones((height, width), np.uint8) if seen_other is None else seen_other
     x = np.arange(width, dtype=np.float32) - disparity
+    if seen_other is None:
+        return np.asarray((x > -0.5) & (x < width - 0.5))
     y = np.repeat(np.arange(height, dtype=np.float32)[:, None], width, axis=1)
-    return np.asarray(cv2.remap(real.astype(np.uint8), x, y, cv2.INTER_NEAREST) != 0)
+    return np.asarray(cv2.remap(seen_other.astype(np.uint8), x, y, cv2.INTER_NEAREST) != 0)
 
 
 def shrunk(seen: MaskArray, size: tuple[int, int]) -> MaskArray:
