@@ -62,6 +62,10 @@ def run_command(
             raise
         print(f'{parser.prog}: error: {error}', file=sys.stderr)
         return EXIT_FAILED
+    finally:
+        # Under `python -m`, CPython dies of SIGINT in place of our exit code if Ctrl-C once struck
+        # inside exec() of a text, even when it was caught. Another exec() makes it forget that.
+        exec('')
 
 
 def add_engine_options(parser: argparse.ArgumentParser) -> None:

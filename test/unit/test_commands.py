@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 import struct
 import subprocess
 import sys
@@ -210,6 +211,28 @@ def test_ctrl_c_ends_with_130_and_no_trace(
     monkeypatch.setattr(info, 'collect', interrupted)
     assert info.main([]) == 130
     assert capsys.readouterr().err.strip() == 'mast3r-info: stopped'
+
+
+def test_ctrl_c_inside_executed_text_ends_with_130_too(tmp_path: Path) -> None:
+    program = """
+import os, signal, sys
+from mast3r_ros.cli.command import make_parser, run_command
+
+def work(arguments):
+    exec('os.kill(os.getpid(), signal.SIGINT)\\nsignal.pause()')
+
+sys.exit(run_command(make_parser('stopped-within', 'Stop.', ''), work, []))
+"""
+    (tmp_path / 'stopped_within.py').write_text(program)
+    paths = os.pathsep.join([str(tmp_path), str(Path(__file__).parents[2])])
+    ended = subprocess.run(
+        [sys.executable, '-m', 'stopped_within'],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, 'PYTHONPATH': paths},
+    )
+    assert (ended.returncode, ended.stderr.strip()) == (130, 'stopped-within: stopped')
 
 
 def test_every_command_of_setup_exists() -> None:
