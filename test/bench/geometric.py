@@ -25,6 +25,7 @@ from support.real_data import StereoPair, find_data_folder, motorcycle
 SIZE = (512, 384)
 PAIRS_PER_S = 30.0  # to reach, for the cloud of a rectified pair on two cores
 LENS = (-0.28, 0.07, 0.0002, 0.0, 0.0)
+LENS_ZOOM = 1.09  # so far that the bent picture has no empty edges
 DISPARITIES = 128  # of the plain way
 BLOCK_PX = 5
 BAD_PX = 2.0
@@ -202,7 +203,8 @@ def _with_lens(pair: StereoPair) -> StereoPair:
     """Return the pair as cameras with a wide lens would see it."""
     bent = []
     for image, camera in ((pair.image_1, pair.camera_1), (pair.image_2, pair.camera_2)):
-        lens = Camera.pinhole(*SIZE, camera.fx, camera.fy, camera.cx, camera.cy, LENS)
+        fx, fy = LENS_ZOOM * camera.fx, LENS_ZOOM * camera.fy
+        lens = Camera.pinhole(*SIZE, fx, fy, camera.cx, camera.cy, LENS)
         pixels = camera.project(lens.rays.reshape(-1, 3)).reshape(SIZE[1], SIZE[0], 2)
         picture = cv2.remap(image, pixels.astype(np.float32), None, cv2.INTER_LINEAR)
         bent.append((np.asarray(picture, np.uint8), lens))
