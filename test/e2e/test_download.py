@@ -6,19 +6,17 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 pytest.importorskip('torch', reason='needs torch')
 
-from support.checkpoint_files import SMALL, config_of, golden_case, golden_tensors, save_published
+from support.checkpoint_files import SMALL, config_of, golden_case, golden_tensors
 from support.download_world import (
     HUGGING_FACE_NAME,
     NAME,
     VARIANT,
-    download_world,
     error_of,
     fetch,
     leftovers,
@@ -29,17 +27,6 @@ from mast3r_ros.choices import ModelVariant
 from mast3r_ros.cli import download, info
 from mast3r_ros.models import catalogue
 from mast3r_ros.models.checkpoints import read_checkpoint
-
-
-@pytest.fixture(scope='module')
-def content(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    return save_published(tmp_path_factory.mktemp('published') / 'a.pth', SMALL).read_bytes()
-
-
-@pytest.fixture
-def world(monkeypatch: pytest.MonkeyPatch, content: bytes) -> Iterator[HttpWorld]:
-    with download_world(monkeypatch, content) as server:
-        yield server
 
 
 def test_a_file_is_fetched_checked_and_recorded(

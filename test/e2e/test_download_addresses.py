@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from urllib.request import Request
@@ -13,11 +12,10 @@ import pytest
 
 pytest.importorskip('torch', reason='needs torch')
 
-from support.checkpoint_files import SMALL, save_published
 from support.download_world import (
     NAME,
+    REAL,
     VARIANT,
-    download_world,
     error_of,
     fetch,
     leftovers,
@@ -30,26 +28,19 @@ from mast3r_ros.errors import DownloadError
 from mast3r_ros.models import catalogue, http_requests
 
 
-@pytest.fixture(scope='module')
-def content(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    return save_published(tmp_path_factory.mktemp('published') / 'a.pth', SMALL).read_bytes()
-
-
-@pytest.fixture
-def world(monkeypatch: pytest.MonkeyPatch, content: bytes) -> Iterator[HttpWorld]:
-    with download_world(monkeypatch, content) as server:
-        yield server
+def fetch_from(addresses: tuple[str, ...], folder: Path, monkeypatch: pytest.MonkeyPatch) -> int:
+    """Run the command where the catalogue guesses that the file has these addresses."""
+    model = small_model()
+    file = replace(model.files[0], addresses=addresses, confirmed=False)
+    monkeypatch.setitem(catalogue.MODELS, VARIANT, replace(model, files=(file,)))
+    return download.main(['--variant', VARIANT.value, '--output', str(folder), '--accept-license'])
 
 
 def test_the_next_address_is_tried_where_one_has_nothing(
     world: HttpWorld, tmp_path: Path, content: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model = small_model()
-    addresses = (f'{world.url}/nowhere', f'{world.url}/{NAME}')
-    file = replace(model.files[0], addresses=addresses, confirmed=False)
-    monkeypatch.setitem(catalogue.MODELS, VARIANT, replace(model, files=(file,)))
-    words = ['--variant', VARIANT.value, '--output', str(tmp_path), '--accept-license']
-    assert download.main(words) == 0
+    addresses = f'{world.url}/nowhere', f'{world.url}/{NAME}'
+    assert fetch_from(addresses, tmp_path, monkeypatch) == 0
     assert (tmp_path / NAME).read_bytes() == content
 
 
@@ -59,15 +50,11 @@ def test_a_file_that_is_nowhere_says_where_to_look(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    model = small_model()
-    addresses = (f'{world.url}/nowhere', f'{world.url}/neither')
-    file = replace(model.files[0], addresses=addresses, confirmed=False)
-    monkeypatch.setitem(catalogue.MODELS, VARIANT, replace(model, files=(file,)))
-    words = ['--variant', VARIANT.value, '--output', str(tmp_path), '--accept-license']
-    assert download.main(words) == 1
+    addresses = f'{world.url}/nowhere', f'{world.url}/neither'
+    assert fetch_from(addresses, tmp_path, monkeypatch) == 1
     sentence = error_of(capsys)
     assert 'a guess' in sentence
-    assert model.publisher_page in sentence
+    assert REAL.publisher_page in sentence
     assert '--url' in sentence
 
 

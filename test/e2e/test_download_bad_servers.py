@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,11 +10,10 @@ import pytest
 
 pytest.importorskip('torch', reason='needs torch')
 
-from support.checkpoint_files import SMALL, save_dune_encoder, save_published
+from support.checkpoint_files import save_dune_encoder
 from support.download_world import (
     NAME,
     VARIANT,
-    download_world,
     error_of,
     fetch,
     leftovers,
@@ -25,17 +23,6 @@ from support.http_world import HttpWorld, Manner, Served
 
 from mast3r_ros.cli import download
 from mast3r_ros.models import catalogue, transfer
-
-
-@pytest.fixture(scope='module')
-def content(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    return save_published(tmp_path_factory.mktemp('published') / 'a.pth', SMALL).read_bytes()
-
-
-@pytest.fixture
-def world(monkeypatch: pytest.MonkeyPatch, content: bytes) -> Iterator[HttpWorld]:
-    with download_world(monkeypatch, content) as server:
-        yield server
 
 
 @pytest.mark.parametrize('status', [500, 502, 503, 429])

@@ -6,37 +6,23 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 pytest.importorskip('torch', reason='needs torch')
 
-from support.checkpoint_files import SMALL, save_published
 from support.download_world import (
     NAME,
     REAL,
     VARIANT,
     command,
-    download_world,
     fetch,
     leftovers,
 )
 from support.http_world import HttpWorld
 
 from mast3r_ros.cli import download
-
-
-@pytest.fixture(scope='module')
-def content(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    return save_published(tmp_path_factory.mktemp('published') / 'a.pth', SMALL).read_bytes()
-
-
-@pytest.fixture
-def world(monkeypatch: pytest.MonkeyPatch, content: bytes) -> Iterator[HttpWorld]:
-    with download_world(monkeypatch, content) as server:
-        yield server
 
 
 def without_accepting(world: HttpWorld, folder: Path) -> int:

@@ -6,27 +6,14 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 pytest.importorskip('torch', reason='needs torch')
 
-from support.checkpoint_files import SMALL, save_published
-from support.download_world import NAME, command, download_world, error_of, fetch
+from support.download_world import NAME, command, error_of, fetch
 from support.http_world import HttpWorld, Manner, Served
-
-
-@pytest.fixture(scope='module')
-def content(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    return save_published(tmp_path_factory.mktemp('published') / 'a.pth', SMALL).read_bytes()
-
-
-@pytest.fixture
-def world(monkeypatch: pytest.MonkeyPatch, content: bytes) -> Iterator[HttpWorld]:
-    with download_world(monkeypatch, content) as server:
-        yield server
 
 
 def test_a_cut_transfer_goes_on_where_it_was(

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from oracle_engine import EXACT, OracleEngine
-from scene import Scene, Shot, stereo_shots, walk
+from support.oracle_engine import EXACT, OracleEngine
+from support.scene import Scene, Shot, stereo_shots, walk
 
 from mast3r_ros.config import MatchingConfig, ModelConfig, PipelineConfig
 from mast3r_ros.core.engine import FeaturePair

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from oracle_engine import OracleEngine
 from support.observed_pipeline import (
     MS,
     PATIENCE_S,
@@ -17,6 +16,7 @@ from support.observed_pipeline import (
     rig,
     stereo_views,
 )
+from support.oracle_engine import OracleEngine
 
 from mast3r_ros.core.pairing import ViewPair
 from mast3r_ros.core.pipeline import Pipeline

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from oracle_engine import ErrorModel
 from support.observed_pipeline import (
     MS,
     SCENE,
@@ -20,6 +19,7 @@ from support.observed_pipeline import (
     stereo_views,
     strolled,
 )
+from support.oracle_engine import ErrorModel
 
 from mast3r_ros.config import CloudConfig
 from mast3r_ros.core.products import PairResult, Product

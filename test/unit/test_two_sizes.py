@@ -10,8 +10,9 @@ from functools import cache
 
 import numpy as np
 import pytest
-from oracle_engine import ErrorModel, OracleEngine
-from scene import Scene, Shot, placed, small_camera
+from support.followed_walk import sideways
+from support.oracle_engine import ErrorModel, OracleEngine
+from support.scene import Scene, Shot, placed, small_camera
 
 pytest.importorskip('scipy')
 
@@ -33,16 +34,8 @@ LARGE, SMALL = (98, 140), (56, 84)  # height, width
 CONFIG = PipelineConfig(
     model=ModelConfig(shape=LARGE), matching=MatchingConfig(subsample=3, border_px=1)
 )
+FRAMES = 14
 EACH_FRAME = SequenceConfig(still_px=0.0)
-
-
-@cache
-def sideways(frames: int = 14, step_m: float = 0.1) -> tuple[Shot, ...]:
-    camera = small_camera()
-    return tuple(
-        SCENE.look(camera, placed(step_m * n, 0.01 * n, 0.3 * np.sin(0.2 * n), 0.5 * n))
-        for n in range(frames)
-    )
 
 
 def frames_of(shots: Sequence[Shot]) -> list[SequenceFrame]:
@@ -75,8 +68,8 @@ def size(array: np.ndarray) -> tuple[int, int]:
 
 @cache
 def followed() -> tuple[Tracker, list[TrackedFrame], OracleEngine]:
-    with tracker(sideways()) as (following, engine):
-        return following, [following.track(item) for item in frames_of(sideways())], engine
+    with tracker(sideways(FRAMES)) as (following, engine):
+        return following, [following.track(item) for item in frames_of(sideways(FRAMES))], engine
 
 
 def test_frames_between_keyframes_are_placed_on_few_pixels_and_keyframes_on_all():
@@ -91,20 +84,20 @@ def test_frames_between_keyframes_are_placed_on_few_pixels_and_keyframes_on_all(
 
 def test_poses_are_in_pixels_of_the_picture_whatever_the_size():
     _, tracked, _ = followed()
-    with tracker(sideways(), small=None, model=ModelConfig(shape=SMALL)) as (following, _):
-        on_few_alone = [following.track(item) for item in frames_of(sideways())]
-    assert off_m(tracked, sideways()) < 0.03
-    assert off_m(tracked, sideways()) < off_m(on_few_alone, sideways())
+    with tracker(sideways(FRAMES), small=None, model=ModelConfig(shape=SMALL)) as (following, _):
+        on_few_alone = [following.track(item) for item in frames_of(sideways(FRAMES))]
+    assert off_m(tracked, sideways(FRAMES)) < 0.03
+    assert off_m(tracked, sideways(FRAMES)) < off_m(on_few_alone, sideways(FRAMES))
 
 
 def test_depth_of_frames_and_keyframes_is_in_one_unit():
     following, tracked, _ = followed()
-    unit = np.nanmedian(tracked[-1].cloud.depth) / np.nanmedian(sideways()[-1].depth)
+    unit = np.nanmedian(tracked[-1].cloud.depth) / np.nanmedian(sideways(FRAMES)[-1].depth)
     for item in tracked[2:]:
-        true = np.nanmedian(sideways()[item.stamp_ns // 10**8].depth)
+        true = np.nanmedian(sideways(FRAMES)[item.stamp_ns // 10**8].depth)
         assert np.nanmedian(item.cloud.depth) / true == pytest.approx(unit, rel=0.12)
     for keyframe in following.keyframes:
-        true = np.nanmedian(sideways()[keyframe.stamp_ns // 10**8].depth)
+        true = np.nanmedian(sideways(FRAMES)[keyframe.stamp_ns // 10**8].depth)
         assert keyframe.typical_depth * keyframe.scale / true == pytest.approx(unit, rel=0.12)
 
 
@@ -128,11 +121,11 @@ def test_few_pixels_are_not_asked_for_what_nobody_takes_from_them():
             return super().decode(pairs, outputs)
 
     engine = Noting(CONFIG.model, errors=ErrorModel(match_px=0.5), tracking_shape=SMALL)
-    engine.register_shots(sideways())
+    engine.register_shots(sideways(FRAMES))
     with EngineWorker(lambda: engine) as worker:
         worker.wait_ready()
         following = Tracker(EngineAnswers(worker, CONFIG), EACH_FRAME)
-        for item in frames_of(sideways()[:6]):
+        for item in frames_of(sideways(FRAMES)[:6]):
             following.track(item)
     on_few = {outputs for width, outputs in asked if width == SMALL[1]}
     assert on_few == {Output.CLOUD_1 | Output.DESC}
@@ -147,7 +140,7 @@ def test_the_map_has_the_detail_of_all_pixels():
 
 
 def test_a_frame_that_is_made_a_keyframe_after_all_gets_its_depth_from_all_pixels():
-    shots = sideways()[:4]
+    shots = sideways(FRAMES)[:4]
     with tracker(shots) as (following, _):
         tracked = [following.track(item) for item in frames_of(shots)]
         last = tracked[-1]
